@@ -1,0 +1,73 @@
+# make                 the three programs, in build/release
+# make FLAVOUR=asan    the same under AddressSanitizer and UBSan (or FLAVOUR=tsan), in build/asan
+# make unit            the C test programs of this flavour
+# make format-check    is every file as .clang-format has it?
+
+FLAVOUR ?= release
+VERSION := 0.1.0
+BUILD   := build/$(FLAVOUR)
+CC      ?= gcc
+
+WARNINGS := -Wall -Wextra -Wshadow -Wpointer-arith -Wcast-qual -Wwrite-strings -Wstrict-prototypes \
+            -Wmissing-prototypes -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough -Wconversion \
+            -Wno-sign-conversion $(WERROR)
+HARDEN   := -fstack-protector-strong -fPIE
+LINK     := -pie -Wl,-z,relro,-z,now
+
+OPTIMISE.release := -O2 -g -D_FORTIFY_SOURCE=2
+OPTIMISE.asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPTIMISE.tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+
+CFLAGS  := -std=c17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. $(WARNINGS) $(HARDEN) $(OPTIMISE.$(FLAVOUR)) -pthread
+LDFLAGS := $(LINK) $(filter -fsanitize=%,$(OPTIMISE.$(FLAVOUR))) -pthread
+
+# A library is named once, beside the floor that uses it.
+LIBS.common  := -lconfig -ljansson -ljwt -lcrypto -lsodium -lsystemd
+LIBS.db      := -lsqlite3 -lcrypt
+LIBS.login   := -lfcgi
+LIBS.gateway := -lmicrohttpd -lwslay
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+floor   = $(filter-out %/main.c,$(wildcard $(1)/*.c))
+
+COMMON  := $(call objects,$(call floor,common))
+DB      := $(call objects,$(call floor,db))
+ADMIN   := $(call objects,$(call floor,db/admin))
+LOGIN   := $(call objects,$(call floor,login-fcgi))
+GATEWAY := $(call objects,$(call floor,gateway))
+
+PROGRAMS := $(addprefix $(BUILD)/,sallyport sallyport-login sallyport-gateway)
+UNIT     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
+
+all: $(PROGRAMS)
+unit: $(UNIT)
+
+$(BUILD)/sallyport: $(BUILD)/db/admin/main.o $(ADMIN) $(DB) $(COMMON)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS.db) $(LIBS.common)
+
+$(BUILD)/sallyport-login: $(BUILD)/login-fcgi/main.o $(LOGIN) $(DB) $(COMMON)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS.login) $(LIBS.db) $(LIBS.common)
+
+$(BUILD)/sallyport-gateway: $(BUILD)/gateway/main.o $(GATEWAY) $(DB) $(COMMON)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS.gateway) $(LIBS.db) $(LIBS.common)
+
+# A test program may use every module; what it does not name is not linked in.
+$(BUILD)/everything.a: $(GATEWAY) $(LOGIN) $(ADMIN) $(DB) $(COMMON)
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/everything.a
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS.gateway) $(LIBS.login) $(LIBS.db) $(LIBS.common)
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+format-check:
+	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf build
+
+.PHONY: all unit format-check clean
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,16 @@
+#ifndef COMMON_CLOCK_H
+#define COMMON_CLOCK_H
+
+#include <stdint.h>
+
+/* Milliseconds that never step: for timeouts and intervals. */
+uint64_t clock_monotonic_ms(void);
+
+/* Seconds since 1970, which may step: for `exp`, `iat` and what people read. */
+int64_t clock_wall_s(void);
+
+/* Tests turn the clock themselves: both functions then answer what was set last.  Thread-safe. */
+void clock_freeze(uint64_t monotonic_ms, int64_t wall_s);
+void clock_thaw(void);
+
+#endif

@@ -1,0 +1,60 @@
+#ifndef COMMON_CONFIG_H
+#define COMMON_CONFIG_H
+
+#include "common/error.h"
+#include "common/settings.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A list of words, ended by NULL. */
+typedef const char *const *config_texts;
+
+#define CONFIG_TYPE_TEXT     const char *
+#define CONFIG_TYPE_FILE     const char *
+#define CONFIG_TYPE_TEXTS    config_texts
+#define CONFIG_TYPE_FLAG     bool
+#define CONFIG_TYPE_COUNT    uint64_t
+#define CONFIG_TYPE_BYTES    uint64_t
+#define CONFIG_TYPE_DURATION uint64_t
+
+/* One field for each row of SETTINGS.  Immutable once read; may be shared between threads. */
+struct config {
+#define CONFIG_FIELD(field, name, type, standard, when, help) CONFIG_TYPE_##type field;
+    SETTINGS(CONFIG_FIELD)
+#undef CONFIG_FIELD
+};
+
+/*
+ * Read and check the whole file (libconfig).  NULL: error says file, line, what is wrong and what
+ * was probably meant; unknown and repeated names are errors.  The result is the caller's.
+ */
+struct config *config_read(const char *path, struct error *error);
+void config_free(struct config **config);
+
+/*
+ * Rows, for `config show` and the manual page, in the table's order.  `config_show_value` writes
+ * the effective value as it would stand in the file; `config_source` says where it comes from, as
+ * "/etc/sallyport/sallyport.conf:7" or "default".  Both strings live as long as `config`.
+ */
+struct setting {
+    const char *name, *type, *standard, *help;
+    bool reloadable;
+};
+size_t config_settings(const struct setting **settings);
+const char *config_show_value(const struct config *config, size_t setting);
+const char *config_source(const struct config *config, size_t setting);
+
+/*
+ * Is NAME=VALUE a setting this table would take?  Writes the line that belongs into a config file,
+ * grouped and quoted, is the business of `sallyport init`, which calls this first for each --set.
+ */
+bool config_check_assignment(const char *name, const char *value, struct error *error);
+
+/*
+ * Names of non-reloadable settings in which the two differ, joined by ", " into `names`; how many.
+ */
+size_t config_frozen_differences(const struct config *running, const struct config *fresh,
+                                 char *names, size_t size);
+
+#endif

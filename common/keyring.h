@@ -1,0 +1,70 @@
+#ifndef COMMON_KEYRING_H
+#define COMMON_KEYRING_H
+
+#include "common/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/*
+ * The keys: one JWK file a key (RFC 7517), NAME.jwk, whose `kid` is NAME.
+ * A key has exactly one algorithm, written in its `alg`; no key shorter than RFC 7518 §3 allows is
+ * ever loaded.  The only file that knows OpenSSL.
+ */
+enum key_algorithm {
+    KEY_HS256,
+    KEY_HS384,
+    KEY_HS512,
+    KEY_RS256,
+    KEY_RS384,
+    KEY_RS512,
+    KEY_ES256,
+    KEY_ES384,
+    KEY_ES512,
+    KEY_ALGORITHMS
+};
+
+/* "HS256" …; the algorithm of a name (exact, case-sensitive), or KEY_ALGORITHMS. */
+const char *key_algorithm_name(enum key_algorithm algorithm);
+enum key_algorithm key_algorithm_find(const char *name, size_t length);
+
+struct key {
+    enum key_algorithm algorithm;
+    char *id;                /* `kid` */
+    unsigned char *material; /* HS: the secret's bytes.  Else a PEM, NUL-ended: public, or private
+                                where it signs */
+    size_t material_bytes;
+};
+
+/* An immutable set of verifying keys, counted atomically so that every worker may hold it. */
+struct keyring;
+
+/*
+ * Read every *.jwk of `folder`.  One bad file fails the whole (fail closed): the error names the
+ * file, what is wrong, and the command that mends it.  An empty folder is an error.  Private
+ * members in the public folder, and files others can write (or, for secrets, read), are errors.
+ */
+struct keyring *keyring_read(const char *folder, struct error *error);
+struct keyring *keyring_get(struct keyring *keyring);
+void keyring_put(struct keyring **keyring); /* the last one wipes what is secret */
+
+/* The key named `kid`; or, where kid is NULL, the only key there is.  NULL: none.  Borrowed. */
+const struct key *keyring_find(const struct keyring *keyring, const char *kid);
+
+/* The key that folder/private/signing points to.  NULL on error.  The caller's, to be wiped by
+ * key_free. */
+struct key *keyring_read_signing(const char *folder, struct error *error);
+void key_free(struct key **key);
+
+/*
+ * Make a key NAME.jwk in `folder` (and folder/private/NAME.jwk where it has a private half),
+ * written whole or not at all, mode 0640 and 0600.  `name` NULL: a new name from the date and
+ * random letters. The name used is written to `chosen`.  An existing name is an error.
+ */
+bool keyring_generate(const char *folder, enum key_algorithm algorithm, const char *name,
+                      char chosen[64], struct error *error);
+
+/* Point folder/private/signing at the key `name`, atomically. */
+bool keyring_activate(const char *folder, const char *name, struct error *error);
+
+#endif

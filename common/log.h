@@ -1,0 +1,23 @@
+#ifndef COMMON_LOG_H
+#define COMMON_LOG_H
+
+/*
+ * Log lines on stderr, one write each, `program: text`.  Under systemd (JOURNAL_STREAM names our
+ * stderr) a line begins with the journal's `<priority>` instead.  Control characters, invalid
+ * UTF-8 and newlines in the finished line are escaped as \xNN, so a peer's bytes can be passed
+ * with %s.  No token, password or key is ever passed here.  Thread-safe.
+ */
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* `program` must outlive the process.  The level starts as INFO. */
+void log_open(const char *program);
+void log_set_level(enum log_level level);
+
+void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...)    log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)   log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,55 @@
+#ifndef COMMON_SETTINGS_H
+#define COMMON_SETTINGS_H
+
+/*
+ * Every setting, one row each.  The checker, `--check`, `config show` and the manual page all read
+ * this table; struct config (config.h) has one field for each row.
+ *
+ *   S(field, name, type, default, when a change takes effect, help)
+ *
+ * Types and how they are written in the file:
+ *   TEXT      "text"
+ *   FILE      "/path"; a relative one is relative to the folder of the config file
+ *   TEXTS     ["a", "b"]
+ *   FLAG      true, false
+ *   COUNT     a whole number from 0
+ *   BYTES     a whole number, or "64KiB", "1MiB"
+ *   DURATION  "500ms", "25s", "10m", "5h", "7d"; kept in milliseconds
+ * A default is written as in the file; that of TEXTS as its words with spaces between.
+ */
+/* clang-format off */
+#define SETTINGS(S) \
+ S(keys,                     "keys",                            FILE,     "/etc/sallyport/keys",             RELOAD,  "folder of JWK files; its private/ holds what signs") \
+ S(token_issuer,             "token.issuer",                    TEXT,     "sallyport",                       RELOAD,  "`iss` of our tokens, demanded of every token") \
+ S(token_audience,           "token.audience",                  TEXTS,    "sallyport",                       RELOAD,  "`aud` of our tokens; a token must name one of them") \
+ S(token_lifetime,           "token.lifetime",                  DURATION, "5h",                              RELOAD,  "from `iat` to `exp` of the tokens we issue") \
+ S(login_database,           "login.database",                  FILE,     "/var/lib/sallyport/sallyport.db", RESTART, "SQLite database of the users") \
+ S(login_listen,             "login.listen",                    TEXT,     "/run/sallyport/login.sock",       RESTART, "FastCGI socket: a path, or ADDRESS:PORT") \
+ S(login_threads,            "login.threads",                   COUNT,    "8",                               RESTART, "requests served at once") \
+ S(login_max_body,           "login.max_body",                  BYTES,    "16KiB",                           RELOAD,  "longest request body") \
+ S(login_timeout,            "login.timeout",                   DURATION, "10s",                             RELOAD,  "longest wait for a web server that stalls inside a request") \
+ S(gateway_listen,           "gateway.listen",                  TEXT,     "127.0.0.1:9000",                  RESTART, "ADDRESS:PORT, [IPV6]:PORT, or a path") \
+ S(gateway_path,             "gateway.path",                    TEXT,     "/socket.io/",                     RESTART, "where Engine.IO is served") \
+ S(gateway_workers,          "gateway.workers",                 COUNT,    "0",                               RESTART, "event threads; 0: one per core") \
+ S(gateway_rules,            "gateway.rules",                   FILE,     "/etc/sallyport/relay.rules",      RELOAD,  "the relay rules") \
+ S(gateway_client,           "gateway.client",                  FILE,     "",                                RESTART, "JavaScript bundle served as socket.io.js under the path; empty: none") \
+ S(gateway_trusted_proxies,  "gateway.trusted_proxies",         TEXTS,    "127.0.0.1 ::1",                   RELOAD,  "addresses or networks whose X-Forwarded-For is believed") \
+ S(gateway_log_claim,        "gateway.log_claim",               TEXT,     "sub",                             RELOAD,  "claim by which the log names who connected") \
+ S(gateway_ping_interval,    "gateway.ping_interval",           DURATION, "25s",                             RELOAD,  "from a client's pong to our next ping") \
+ S(gateway_ping_timeout,     "gateway.ping_timeout",            DURATION, "20s",                             RELOAD,  "longest wait for a pong") \
+ S(gateway_connect_timeout,  "gateway.connect_timeout",         DURATION, "45s",                             RELOAD,  "longest wait for a client's first CONNECT") \
+ S(gateway_request_timeout,  "gateway.request_timeout",         DURATION, "10s",                             RELOAD,  "longest wait for a whole HTTP request") \
+ S(gateway_close_timeout,    "gateway.close_timeout",           DURATION, "5s",                              RELOAD,  "longest wait for a client to take its last bytes and close") \
+ S(gateway_shutdown_spread,  "gateway.shutdown_spread",         DURATION, "0s",                              RELOAD,  "at SIGTERM, the time over which clients are closed") \
+ S(limits_connections,       "gateway.limits.connections",      COUNT,    "20000",                           RESTART, "connections in all; 0: as many as file descriptors allow") \
+ S(limits_per_address,       "gateway.limits.per_address",      COUNT,    "200",                             RELOAD,  "connections from one address (IPv6: one /64); 0: no limit") \
+ S(limits_per_user,          "gateway.limits.per_user",         COUNT,    "50",                              RELOAD,  "sockets of one user in a namespace; 0: no limit") \
+ S(limits_events_per_second, "gateway.limits.events_per_second", COUNT,   "100",                             RELOAD,  "events a second from one client, with a burst of as many; 0: no limit") \
+ S(limits_max_payload,       "gateway.limits.max_payload",      BYTES,    "1000000",                         RELOAD,  "longest message from a client") \
+ S(limits_attachments,       "gateway.limits.attachments",      COUNT,    "10",                              RELOAD,  "binary attachments of one packet; 0: none are taken") \
+ S(limits_rooms,             "gateway.limits.rooms",            COUNT,    "100",                             RELOAD,  "rooms joined by one socket; 0: no limit") \
+ S(limits_namespaces,        "gateway.limits.namespaces",       COUNT,    "16",                              RELOAD,  "namespaces one client is connected to at a time; 0: no limit") \
+ S(limits_queued_bytes,      "gateway.limits.queued_bytes",     BYTES,    "4MiB",                            RELOAD,  "bytes a slow client may leave waiting before it is closed; 0: no limit")
+/* clang-format on */
+
+#endif

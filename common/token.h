@@ -1,0 +1,73 @@
+#ifndef COMMON_TOKEN_H
+#define COMMON_TOKEN_H
+
+#include "common/keyring.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+/*
+ * JSON Web Tokens, JWS compact form (RFC 7515, 7519; RFC 8725), signed and verified by libjwt and
+ * everything libjwt leaves out, in this order: length and segments, strict
+ * base64url, our own parse of header and payload with duplicates refused, `crit` refused, key by
+ * `kid` among the configured keys, `alg` equal to the key's, signature, then types and values of
+ * the claims.
+ */
+#define TOKEN_MAX_BYTES 8192
+
+enum token_result {
+    TOKEN_OK,
+    TOKEN_MALFORMED, /* "jwt malformed" */
+    TOKEN_UNSIGNED, /* "jwt signature is required": `alg` none in any case, or an empty signature */
+    TOKEN_WRONG_ALGORITHM, /* "invalid algorithm" */
+    TOKEN_UNKNOWN_KEY,     /* "invalid signature" */
+    TOKEN_BAD_SIGNATURE,   /* "invalid signature" */
+    TOKEN_EXPIRED,         /* "jwt expired" */
+    TOKEN_NOT_YET,         /* "jwt not active": `nbf` or `iat` in the future */
+    TOKEN_WRONG_ISSUER,    /* "jwt issuer invalid. expected: X" */
+    TOKEN_WRONG_AUDIENCE,  /* "jwt audience invalid. expected: X or Y" */
+    TOKEN_RESULTS
+};
+
+/* What is demanded of a token.  Borrowed strings. */
+struct token_policy {
+    const char *issuer;           /* `iss` must equal it */
+    const char *const *audiences; /* NULL-ended; `aud` (a string or a list) must name one */
+};
+
+struct token {
+    json_t *claims; /* the whole payload */
+    char *payload;  /* its text as it came, NUL-ended */
+    size_t payload_bytes;
+    const char *subject, *id;    /* `sub` and `jti`: non-empty strings, borrowed from claims */
+    int64_t expires_s, issued_s; /* `exp`; `iat` */
+};
+
+/*
+ * Verify `text` (need not be NUL-ended) at the time now_s.  `sub`, `exp`, `iat` and `jti` are
+ * demanded. TOKEN_OK: `token` is filled and is the caller's to fini.  Else nothing is.
+ */
+enum token_result token_verify(const struct keyring *keyring, const struct token_policy *policy,
+                               const char *text, size_t bytes, int64_t now_s, struct token *token);
+void token_fini(struct token *token);
+
+/*
+ * What socketio-jwt says of a result, written into `text`: what a client is told and what the
+ * log says.
+ */
+const char *token_message(enum token_result result, const struct token_policy *policy, char *text,
+                          size_t size);
+
+/*
+ * Issue a token for `subject`: registered claims are ours (`iss`, `aud`, `sub`, `iat`, `exp`,
+ * `jti`); the members of `claims` (an object, may be NULL) are added, reserved names are refused.
+ * The text is the caller's, free it with token_free_text (which wipes).  NULL on error.
+ */
+char *token_issue(const struct key *key, const struct token_policy *policy, const char *subject,
+                  const json_t *claims, int64_t now_s, int64_t lifetime_s, struct error *error);
+void token_free_text(char **text);
+
+/* Is `name` a claim only we may set? */
+bool token_claim_is_reserved(const char *name);
+
+#endif

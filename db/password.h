@@ -1,0 +1,26 @@
+#ifndef DB_PASSWORD_H
+#define DB_PASSWORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Password hashes: Argon2id in PHC form, 7 MiB, t = 5, p = 1 (of the OWASP-equal settings the
+ * fastest here), by libsodium. Passwords are bytes with a length, 1 to PASSWORD_MAX_BYTES, never
+ * truncated, NUL allowed.
+ */
+#define PASSWORD_MAX_BYTES 1024
+#define PASSWORD_HASH_SIZE 128
+
+/* False: no memory for the hash. */
+bool password_hash(const char *password, size_t bytes, char hash[PASSWORD_HASH_SIZE]);
+
+enum password_result { PASSWORD_RIGHT, PASSWORD_WRONG, PASSWORD_FAILED };
+
+/*
+ * Always costs exactly one Argon2id of today's setting.  `hash` NULL, for a user who does not
+ * exist: the same work against a hash nobody's password has, then PASSWORD_WRONG.
+ */
+enum password_result password_verify(const char *password, size_t bytes, const char *hash);
+
+#endif

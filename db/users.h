@@ -1,0 +1,45 @@
+#ifndef DB_USERS_H
+#define DB_USERS_H
+
+#include "db/database.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/*
+ * The users.  A name is 1 to USER_NAME_MAX_BYTES of UTF-8 without control characters or white
+ * space at its ends, compared byte by byte.  An id is never used again.
+ */
+#define USER_NAME_MAX_BYTES 128
+
+struct user {
+    int64_t id;
+    char *name;
+    char *hash;     /* of the password, PHC form */
+    json_t *claims; /* object: what goes into this user's tokens beside the registered claims and
+                       `id` */
+    bool disabled;
+    int64_t created_s, changed_s;
+};
+
+bool user_name_is_valid(const char *name, size_t bytes);
+
+/* Fill `user`, to be freed with user_fini. */
+enum db_result users_find(struct database *database, const char *name, struct user *user);
+void user_fini(struct user *user);
+
+/* DB_EXISTS when the name is taken.  `claims` is borrowed; reserved claim names (token.h) are the
+ * caller's to refuse. */
+enum db_result users_add(struct database *database, const char *name, const char *hash,
+                         const json_t *claims, int64_t now_s);
+enum db_result users_set_hash(struct database *database, const char *name, const char *hash,
+                              int64_t now_s);
+enum db_result users_set_disabled(struct database *database, const char *name, bool disabled,
+                                  int64_t now_s);
+enum db_result users_delete(struct database *database, const char *name);
+
+/* Call `each` for every user, by name; it returns false to stop. */
+enum db_result users_list(struct database *database,
+                          bool (*each)(const struct user *user, void *context), void *context);
+
+#endif

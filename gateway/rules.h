@@ -1,0 +1,51 @@
+#ifndef GATEWAY_RULES_H
+#define GATEWAY_RULES_H
+
+#include "common/error.h"
+#include "gateway/scanner.h"
+
+/*
+ * The relay rules: our own small language, read once and compiled to
+ * what relay.c runs.  Immutable after reading; counted atomically, one reference a worker.
+ */
+enum rules_moment { MOMENT_CONNECTION, MOMENT_DISCONNECTING, MOMENT_DISCONNECT, MOMENTS };
+
+enum rules_authenticate {
+    AUTHENTICATE_REQUIRED,
+    AUTHENTICATE_LATER,
+    AUTHENTICATE_OPTIONAL,
+    AUTHENTICATE_NONE
+};
+
+struct rules;
+struct rules_namespace;
+struct rule;
+
+/*
+ * Read a file of rules.  NULL: error says file:line:column, what is wrong and what would be right.
+ * Warnings (a room named only by what a client sends, with no guard) are passed to `warn`, which
+ * may be NULL.
+ */
+struct rules *rules_read(const char *path, void (*warn)(const char *text, void *context),
+                         void *context, struct error *error);
+struct rules *rules_get(struct rules *rules);
+void rules_put(struct rules **rules);
+
+/* Namespaces in file order; by name ("/", "/admin"); NULL: the rules have none of this name. */
+size_t rules_namespaces(const struct rules *rules);
+const struct rules_namespace *rules_namespace_at(const struct rules *rules, size_t index);
+const struct rules_namespace *rules_namespace_find(const struct rules *rules, struct span name);
+
+struct span rules_namespace_name(const struct rules_namespace *space);
+enum rules_authenticate rules_namespace_authenticate(const struct rules_namespace *space);
+size_t rules_variables(const struct rules_namespace *space);
+size_t rules_limits(const struct rules_namespace *space);
+
+/* The claims that the rules name, of all namespaces: slot → path of member names. */
+struct rules_claim {
+    const struct span *path;
+    size_t n_path;
+};
+const struct rules_claim *rules_claims(const struct rules *rules, size_t *n);
+
+#endif

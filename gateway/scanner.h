@@ -1,0 +1,98 @@
+#ifndef GATEWAY_SCANNER_H
+#define GATEWAY_SCANNER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * One pass over a JSON text from a client: is it what JSON.parse takes (RFC 8259 grammar, valid
+ * UTF-8, lone surrogate escapes and integers of any length included), is it bounded, and where are
+ * its parts?  Nothing is copied or allocated; every span points into the text.
+ */
+struct span {
+    const char *at;
+    uint32_t length;
+};
+
+enum value_type {
+    VALUE_NONE,
+    VALUE_STRING,
+    VALUE_INTEGER,
+    VALUE_NUMBER,
+    VALUE_OBJECT,
+    VALUE_ARRAY,
+    VALUE_BOOLEAN,
+    VALUE_NULL
+};
+
+struct json_value {
+    struct span text; /* exactly the value, without white space around it */
+    enum value_type type;
+    uint16_t first_placeholder,
+        placeholders; /* those inside this value: a range of event.placeholder */
+};
+
+#define SCANNER_MAX_DEPTH        64
+#define SCANNER_ARGUMENTS        9 /* $1 … $9 can be named; more may come and are relayed by $args */
+#define SCANNER_MAX_PLACEHOLDERS 256 /* the ceiling of gateway.limits.attachments */
+
+/* `{"_placeholder":true,"num":N}`: where the digits of N are, and N. */
+struct placeholder {
+    struct span digits;
+    uint32_t number;
+};
+
+struct event {
+    struct span text;         /* the whole array, "[" to "]" */
+    struct json_value name;   /* a string or a number; without escapes it is compared as it came */
+    char name_buffer[128];    /* its decoded form, */
+    struct span decoded_name; /* which is here: in name_buffer when it had escapes, else in the
+                                 text; longer ones are refused */
+    struct span arguments;    /* all that follows the name: "a","b"; empty when there is none */
+    uint32_t n_arguments;     /* how many there are, also above SCANNER_ARGUMENTS */
+    struct json_value argument[SCANNER_ARGUMENTS];
+    uint32_t n_placeholders;
+    struct placeholder placeholder[SCANNER_MAX_PLACEHOLDERS];
+};
+
+enum scan_result {
+    SCAN_OK,
+    SCAN_MALFORMED,   /* not JSON, not an array, too deep, no name, bytes after it */
+    SCAN_RESERVED,    /* the name is one Socket.IO reserves: connect, connect_error, disconnect,
+                         disconnecting, newListener, removeListener */
+    SCAN_PLACEHOLDERS /* attachments announced and placeholders do not match one to one, or a
+                         placeholder has another form */
+};
+
+/*
+ * An EVENT or BINARY_EVENT's JSON: an array whose first element is a name.  `attachments` is the
+ * number that the packet announced; 0 for EVENT, where placeholder-shaped objects are plain data
+ * but are still listed, so that a rule can refuse to mix them with real ones.
+ */
+enum scan_result scan_event(const char *text, size_t length, uint32_t attachments,
+                            struct event *event);
+
+/* The same for the array of an ACK or BINARY_ACK: no name; argument[] and placeholders as above. */
+enum scan_result scan_array(const char *text, size_t length, uint32_t attachments,
+                            struct event *event);
+
+/* Is this one JSON value (CONNECT's payload), and of which type? */
+bool scan_value(const char *text, size_t length, struct json_value *value);
+
+/*
+ * The value of member `path[0]`.`path[1]`… of the object `text` (already known to be valid JSON).
+ * Names are compared decoded; of repeated names the last counts, as in JSON.parse.  False: there is
+ * none.
+ */
+bool scan_member(struct span object, const struct span *path, size_t n_path,
+                 struct json_value *value);
+
+/*
+ * Decode a JSON string (with its quotes) to UTF-8.  The number of bytes, or -1 when `size` is too
+ * small or the string holds a lone surrogate.  No NUL is added; a decoded NUL is a byte like any
+ * other.
+ */
+ptrdiff_t scan_decode_string(struct span string, char *out, size_t size);
+
+#endif
