@@ -35,11 +35,11 @@
  S(gateway_client,           "gateway.client",                  FILE,     "",                                RESTART, "JavaScript bundle served as socket.io.js under the path; empty: none") \
  S(gateway_trusted_proxies,  "gateway.trusted_proxies",         TEXTS,    "127.0.0.1 ::1",                   RELOAD,  "addresses or networks whose X-Forwarded-For is believed") \
  S(gateway_log_claim,        "gateway.log_claim",               TEXT,     "sub",                             RELOAD,  "claim by which the log names who connected") \
- S(gateway_ping_interval,    "gateway.ping_interval",           DURATION, "25s",                             RELOAD,  "from a client's pong to our next ping") \
- S(gateway_ping_timeout,     "gateway.ping_timeout",            DURATION, "20s",                             RELOAD,  "longest wait for a pong") \
- S(gateway_connect_timeout,  "gateway.connect_timeout",         DURATION, "45s",                             RELOAD,  "longest wait for a client's first CONNECT") \
- S(gateway_request_timeout,  "gateway.request_timeout",         DURATION, "10s",                             RELOAD,  "longest wait for a whole HTTP request") \
- S(gateway_close_timeout,    "gateway.close_timeout",           DURATION, "5s",                              RELOAD,  "longest wait for a client to take its last bytes and close") \
+ S(gateway_ping_interval,    "gateway.ping_interval",           DURATION, "25s",                             RESTART, "from a client's pong to our next ping") \
+ S(gateway_ping_timeout,     "gateway.ping_timeout",            DURATION, "20s",                             RESTART, "longest wait for a pong") \
+ S(gateway_connect_timeout,  "gateway.connect_timeout",         DURATION, "45s",                             RESTART, "longest wait for a client's first CONNECT") \
+ S(gateway_request_timeout,  "gateway.request_timeout",         DURATION, "10s",                             RESTART, "longest wait for a whole HTTP request") \
+ S(gateway_close_timeout,    "gateway.close_timeout",           DURATION, "5s",                              RESTART, "longest wait for a client to take its last bytes and close") \
  S(gateway_shutdown_spread,  "gateway.shutdown_spread",         DURATION, "0s",                              RELOAD,  "at SIGTERM, the time over which clients are closed") \
  S(limits_connections,       "gateway.limits.connections",      COUNT,    "20000",                           RESTART, "connections in all; 0: as many as file descriptors allow") \
  S(limits_per_address,       "gateway.limits.per_address",      COUNT,    "200",                             RELOAD,  "connections from one address (IPv6: one /64); 0: no limit") \

@@ -1,6 +1,7 @@
 #ifndef GATEWAY_RELAY_H
 #define GATEWAY_RELAY_H
 
+#include "gateway/packet.h"
 #include "gateway/rules.h"
 #include "gateway/scanner.h"
 
@@ -15,18 +16,12 @@
 
 enum relay_target { TARGET_SELF, TARGET_OTHERS, TARGET_ALL, TARGET_TO, TARGET_IN };
 
-/* One binary attachment as it came; the bytes belong to the packet in hand. */
-struct relay_attachment {
-    const uint8_t *bytes;
-    uint32_t length;
-};
-
 /* The JSON array of a packet in pieces, to be copied once, and the attachments it refers to, in
  * order. */
 struct relay_message {
     const struct span *piece;
     size_t n_pieces;
-    const struct relay_attachment *attachment;
+    const struct attachment *attachment;
     size_t n_attachments;
 };
 
@@ -68,7 +63,7 @@ struct relay_stage {
     struct span
         reason; /* $reason, plain ASCII without quotes; only at disconnecting and disconnect */
     const struct event *event;                 /* NULL at a moment */
-    const struct relay_attachment *attachment; /* those of the event */
+    const struct attachment *attachment; /* those of the event */
     size_t n_attachments;
     bool wants_ack;
     int64_t now_s;

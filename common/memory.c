@@ -1,0 +1,42 @@
+/* Allocation that does not fail: it says so and aborts instead. */
+#include "common/memory.h"
+
+#include "common/log.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *or_abort(void *memory)
+{
+    if (!memory) {
+        log_error("out of memory");
+        abort();
+    }
+    return memory;
+}
+
+void *memory_new(size_t bytes)
+{
+    return or_abort(malloc(bytes));
+}
+
+void *memory_zeroed(size_t n, size_t bytes)
+{
+    return or_abort(calloc(n, bytes));
+}
+
+void *memory_resize(void *old, size_t n, size_t bytes)
+{
+    return or_abort(reallocarray(old, n, bytes));
+}
+
+void *memory_copy(const void *from, size_t bytes)
+{
+    char *copy = memory_new(bytes + 1);
+
+    if (bytes)
+        memcpy(copy, from, bytes);
+    copy[bytes] = '\0';
+    return copy;
+}

@@ -1,0 +1,126 @@
+/* Packets and parcels: made once, framed once, counted by worker and by receiver. */
+#include "gateway/packet.h"
+
+#include "common/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_FRAME_HEADER 10
+
+static struct packet *allocate(size_t frames)
+{
+    struct packet *packet = memory_new(sizeof *packet + frames);
+
+    atomic_init(&packet->references, 1);
+    packet->frames = (uint32_t)frames;
+    packet->text = 0;
+    packet->text_at = 0;
+    packet->attachments = 0;
+    packet->is_volatile = false;
+    return packet;
+}
+
+static size_t header_size(size_t payload)
+{
+    return payload < 126 ? 2 : payload < 65536 ? 4 : MAX_FRAME_HEADER;
+}
+
+/* RFC 6455 §5.2: FIN, no mask, the shortest form of the length.  Where the payload goes. */
+static uint8_t *put_header(uint8_t *at, enum websocket_opcode opcode, size_t payload)
+{
+    size_t size = header_size(payload);
+
+    *at++ = (uint8_t)(0x80 | opcode);
+    if (size == 2) {
+        *at++ = (uint8_t)payload;
+        return at;
+    }
+    *at++ = size == 4 ? 126 : 127;
+    for (size_t bytes = size - 2; bytes > 0; bytes--)
+        *at++ = (uint8_t)(payload >> (8 * (bytes - 1)));
+    return at;
+}
+
+static uint8_t *put(uint8_t *at, const void *from, size_t bytes)
+{
+    if (bytes)
+        memcpy(at, from, bytes);
+    return at + bytes;
+}
+
+struct packet *packet_new(const struct span *piece, size_t n_pieces, const struct attachment *attachment,
+                          size_t n_attachments)
+{
+    struct packet *packet;
+    size_t text = 0, frames = 0;
+    uint8_t *at;
+
+    for (size_t i = 0; i < n_pieces; i++)
+        text += piece[i].length;
+    for (size_t i = 0; i < n_attachments; i++)
+        frames += header_size(attachment[i].length) + attachment[i].length;
+    packet = allocate(frames + header_size(text) + text);
+    packet->text = (uint32_t)text;
+    packet->text_at = (uint8_t)header_size(text);
+    packet->attachments = (uint8_t)n_attachments;
+    at = put_header(packet->frame, OPCODE_TEXT, text);
+    for (size_t i = 0; i < n_pieces; i++)
+        at = put(at, piece[i].at, piece[i].length);
+    for (size_t i = 0; i < n_attachments; i++) {
+        at = put_header(at, OPCODE_BINARY, attachment[i].length);
+        at = put(at, attachment[i].bytes, attachment[i].length);
+    }
+    return packet;
+}
+
+struct packet *packet_new_frame(enum websocket_opcode opcode, const void *payload, size_t bytes)
+{
+    struct packet *packet = allocate(header_size(bytes) + bytes);
+
+    put(put_header(packet->frame, opcode, bytes), payload, bytes);
+    return packet;
+}
+
+struct packet *packet_new_ready(const void *frames, size_t bytes)
+{
+    struct packet *packet = allocate(bytes);
+
+    put(packet->frame, frames, bytes);
+    return packet;
+}
+
+struct packet *packet_get(struct packet *packet)
+{
+    atomic_fetch_add_explicit(&packet->references, 1, memory_order_relaxed);
+    return packet;
+}
+
+void packet_put(struct packet **packet)
+{
+    struct packet *p = *packet;
+
+    *packet = NULL;
+    if (p && atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) == 1)
+        free(p);
+}
+
+struct parcel *parcel_new(struct packet *packet)
+{
+    struct parcel *parcel = memory_new(sizeof *parcel);
+
+    parcel->references = 1;
+    parcel->packet = packet;
+    return parcel;
+}
+
+void parcel_put(struct parcel **parcel)
+{
+    struct parcel *p = *parcel;
+
+    *parcel = NULL;
+    if (--p->references > 0)
+        return;
+    packet_put(&p->packet);
+    free(p);
+}

@@ -1,0 +1,62 @@
+#ifndef GATEWAY_PACKET_H
+#define GATEWAY_PACKET_H
+
+#include "gateway/scanner.h"
+
+#include <stdatomic.h>
+
+/*
+ * What is sent: a packet is made once, immutable, and may be on its way to the clients of every
+ * worker (one atomic reference a worker).  A parcel is one worker's wrapping of it, with a
+ * plain count, queued by reference on each receiver.
+ *
+ * A packet is born in the form most clients want: whole WebSocket frames (RFC 6455 §5.2) of Engine.IO 4, a
+ * text frame and one binary frame for each attachment, in one piece of memory.
+ */
+struct packet {
+    _Atomic uint32_t references;
+    uint32_t frames;   /* bytes of frames in all */
+    uint32_t text;     /* bytes of the text frame's payload, the Engine.IO type included */
+    uint8_t text_at;   /* where that payload begins */
+    uint8_t attachments;
+    bool is_volatile;
+    uint8_t frame[];
+};
+
+enum websocket_opcode {
+    OPCODE_CONTINUATION = 0x0,
+    OPCODE_TEXT = 0x1,
+    OPCODE_BINARY = 0x2,
+    OPCODE_CLOSE = 0x8,
+    OPCODE_PING = 0x9,
+    OPCODE_PONG = 0xa
+};
+
+struct attachment {
+    const uint8_t *bytes;
+    uint32_t length;
+};
+
+/* One text frame of the pieces in a row, then the attachments.  The caller holds the one reference. */
+struct packet *packet_new(const struct span *piece, size_t n_pieces, const struct attachment *attachment,
+                          size_t n_attachments);
+
+/* One frame of any opcode. */
+struct packet *packet_new_frame(enum websocket_opcode opcode, const void *payload, size_t bytes);
+
+/* Frames that are ready as they are. */
+struct packet *packet_new_ready(const void *frames, size_t bytes);
+
+struct packet *packet_get(struct packet *packet);
+void packet_put(struct packet **packet);
+
+struct parcel {
+    uint32_t references;
+    struct packet *packet;
+};
+
+/* Takes over the caller's reference on the packet. */
+struct parcel *parcel_new(struct packet *packet);
+void parcel_put(struct parcel **parcel);
+
+#endif

@@ -1,0 +1,30 @@
+#ifndef GATEWAY_TIMERS_H
+#define GATEWAY_TIMERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Deadlines of one fixed length each, so that a list in order of arming is a list in order of
+ * expiry: arming, disarming and looking at the next are O(1).
+ */
+struct timer {
+    struct timer *previous, *next; /* both NULL: not armed */
+    uint64_t deadline_ms;          /* monotonic */
+};
+
+struct timer_list {
+    struct timer head;
+    uint64_t length_ms;
+    void (*expired)(struct timer *timer); /* is called disarmed */
+};
+
+void timer_list_init(struct timer_list *list, uint64_t length_ms, void (*expired)(struct timer *timer));
+void timer_arm(struct timer_list *list, struct timer *timer, uint64_t now_ms);
+void timer_disarm(struct timer *timer);
+bool timer_is_armed(const struct timer *timer);
+
+/* Call `expired` for all that are due.  The next deadline that remains, UINT64_MAX: none. */
+uint64_t timer_list_run(struct timer_list *list, uint64_t now_ms);
+
+#endif
