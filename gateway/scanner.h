@@ -30,14 +30,21 @@ struct json_value {
     struct span text; /* exactly the value, without white space around it */
     enum value_type type;
     uint16_t first_placeholder,
-        placeholders; /* those inside this value: a range of event.placeholder */
+        placeholders; /* those inside this value: a range of event.placeholder; from scan_value and
+                         scan_member only the number means anything */
 };
 
 #define SCANNER_MAX_DEPTH        64
 #define SCANNER_ARGUMENTS        9 /* $1 … $9 can be named; more may come and are relayed by $args */
 #define SCANNER_MAX_PLACEHOLDERS 256 /* the ceiling of gateway.limits.attachments */
 
-/* `{"_placeholder":true,"num":N}`: where the digits of N are, and N. */
+/*
+ * `{"_placeholder":true,"num":N}`: where the digits of N are, and N (UINT32_MAX when it is longer
+ * than nine digits).  Any object with a member `_placeholder` that is `true` has this shape, since
+ * a receiver would take it for one; when no attachments were announced it is listed whatever else
+ * it holds, with empty digits if it has no such N.  Of more than SCANNER_MAX_PLACEHOLDERS of these
+ * the last entry stands for all further ones: a value that holds any always says so.
+ */
 struct placeholder {
     struct span digits;
     uint32_t number;
@@ -58,7 +65,8 @@ struct event {
 
 enum scan_result {
     SCAN_OK,
-    SCAN_MALFORMED,   /* not JSON, not an array, too deep, no name, bytes after it */
+    SCAN_MALFORMED,   /* not JSON, not an array, too deep, bytes after it; no name, or one that is
+                         longer than name_buffer or holds a lone surrogate */
     SCAN_RESERVED,    /* the name is one Socket.IO reserves: connect, connect_error, disconnect,
                          disconnecting, newListener, removeListener */
     SCAN_PLACEHOLDERS /* attachments announced and placeholders do not match one to one, or a
