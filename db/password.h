@@ -12,14 +12,16 @@
 #define PASSWORD_MAX_BYTES 1024
 #define PASSWORD_HASH_SIZE 128
 
-/* False: no memory for the hash. */
+/* False: no memory for the hash.  The length is the caller's to have checked. */
 bool password_hash(const char *password, size_t bytes, char hash[PASSWORD_HASH_SIZE]);
 
 enum password_result { PASSWORD_RIGHT, PASSWORD_WRONG, PASSWORD_FAILED };
 
 /*
- * Always costs exactly one Argon2id of today's setting.  `hash` NULL, for a user who does not
- * exist: the same work against a hash nobody's password has, then PASSWORD_WRONG.
+ * Always costs exactly one Argon2id, whatever is passed.  `hash` NULL, for a user who does not
+ * exist: the work of today's setting against a hash nobody's password has, then PASSWORD_WRONG; so
+ * does a password too long.  PASSWORD_FAILED: no memory, or a hash in a form we do not know (after
+ * the same work).
  */
 enum password_result password_verify(const char *password, size_t bytes, const char *hash);
 

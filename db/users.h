@@ -42,4 +42,11 @@ enum db_result users_delete(struct database *database, const char *name);
 enum db_result users_list(struct database *database,
                           bool (*each)(const struct user *user, void *context), void *context);
 
+/*
+ * What a token of this user says of them: their claims and our `id`, a new object that is the
+ * caller's.  NULL: no memory.  Whoever issues a token for a user takes it from here.
+ */
+#define USERS_ID_CLAIM "id"
+json_t *users_token_claims(const struct user *user);
+
 #endif

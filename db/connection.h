@@ -1,0 +1,29 @@
+#ifndef DB_CONNECTION_H
+#define DB_CONNECTION_H
+
+#include "db/database.h"
+#include "db/schema.h"
+
+#include <sqlite3.h>
+
+/*
+ * What the files of db/ share of a connection.  A statement is taken, bound, stepped and reset
+ * before the call that took it returns.  A write is one statement, which locks as BEGIN IMMEDIATE
+ * does: it waits for other writers and never fails for having read first.
+ */
+struct database {
+    sqlite3 *sqlite;
+    sqlite3_stmt *statements[STATEMENTS];
+    struct error error;
+};
+
+/* DB_FAILED, with SQLite's words kept for database_error. */
+enum db_result database_fail(struct database *database);
+
+/* Run a bound statement that writes.  DB_NOT_FOUND: it changed no row; DB_EXISTS: UNIQUE. */
+enum db_result database_write(struct database *database, sqlite3_stmt *statement);
+
+/* Leave nothing bound (a hash) and no read transaction open. */
+void database_reset(sqlite3_stmt *statement);
+
+#endif
