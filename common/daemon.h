@@ -11,8 +11,8 @@
 /* Never leave a core dump that holds a secret: not dumpable, core size 0. */
 void daemon_forbid_core_dumps(void);
 
-/* The listening socket that systemd passed, set close-on-exec and non-blocking; -1: none.  More
- * than one is an error. */
+/* The listening socket that systemd passed, set close-on-exec and non-blocking.  -1: none, and the
+ * error's text is empty; or an error, such as more than one.  It is handed out once. */
 int daemon_activated_socket(struct error *error);
 
 /* Tell systemd, where it started us: READY=1, RELOADING=1 (with its timestamp), STOPPING=1,

@@ -50,7 +50,8 @@ int net_listen(const char *where, struct error *error);
 /* Is `where` one of the three forms?  For checking a config without opening anything. */
 bool net_listen_check(const char *where, struct error *error);
 
-/* Remove the Unix socket that net_listen made at `where`, if it is a path. */
+/* Remove the Unix socket that net_listen made at `where`, if it is a path.  To be called while it
+ * still listens: afterwards it may be a successor's. */
 void net_unlisten(const char *where);
 
 /* What a listening socket is really bound to, as text ("127.0.0.1:9000" or the path). */

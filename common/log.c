@@ -1,0 +1,144 @@
+/*
+ * Log lines: formatted, made harmless, bounded, and handed to stderr in one write, so that lines
+ * of several threads or processes never mix.  What is worth a line is for others to decide.
+ */
+#include "common/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A pipe takes up to PIPE_BUF (4096) bytes in one piece; the journal splits much later. */
+#define LINE_BYTES 4096
+
+#define CUT "…"
+
+static const char *program_name = "sallyport";
+static bool to_journal;
+static atomic_int most_verbose = LOG_LEVEL_INFO;
+
+struct line {
+    char bytes[LINE_BYTES];
+    size_t used;
+};
+
+/* sd-daemon(3): syslog's numbers. */
+static int journal_priority(enum log_level level)
+{
+    static const int priorities[] = {3, 4, 6, 7};
+
+    return priorities[level];
+}
+
+/* systemd.exec(5): JOURNAL_STREAM is "device:inode" of the stream, which may since have been
+ * redirected. */
+static bool stderr_is_the_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat is;
+
+    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &is) == 0 && is.st_dev == device && is.st_ino == inode;
+}
+
+/* Room for the cut mark and the newline is always kept. */
+static bool line_add(struct line *line, const char *bytes, size_t n)
+{
+    if (line->used + n > LINE_BYTES - strlen(CUT) - 1)
+        return false;
+    memcpy(line->bytes + line->used, bytes, n);
+    line->used += n;
+    return true;
+}
+
+/* The length of the printable character at `s` (RFC 3629); 0: not one, or a control character. */
+static size_t printable_length(const unsigned char *s)
+{
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+    if (s[0] < 0x20 || s[0] == 0x7f || (s[0] >= 0x80 && s[0] < 0xc2) || s[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xc2 && s[1] < 0xa0) ||                                  /* U+0080 to U+009F */
+        (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) || /* overlong */
+        (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f))   /* surrogate, too high */
+        return 0;
+    return n;
+}
+
+static bool line_add_escaped(struct line *line, const char *text)
+{
+    for (size_t n; *text; text += n) {
+        char escape[5];
+
+        n = printable_length((const unsigned char *)text);
+        if (n) {
+            if (!line_add(line, text, n))
+                return false;
+            continue;
+        }
+        snprintf(escape, sizeof escape, "\\x%02x", (unsigned char)*text);
+        if (!line_add(line, escape, 4))
+            return false;
+        n = 1;
+    }
+    return true;
+}
+
+static void line_write(struct line *line)
+{
+    line->bytes[line->used++] = '\n';
+    while (write(STDERR_FILENO, line->bytes, line->used) < 0 && errno == EINTR)
+        ;
+}
+
+void log_open(const char *program)
+{
+    assert(strlen(program) < 64);
+    program_name = program;
+    to_journal = stderr_is_the_journal();
+}
+
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&most_verbose, (int)level, memory_order_relaxed);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+    if ((int)level > atomic_load_explicit(&most_verbose, memory_order_relaxed))
+        return;
+
+    int saved_errno = errno;
+    struct line line = {.used = 0};
+    /* As long as a line: where this cuts, in the midst of a character maybe, the line is full. */
+    char text[LINE_BYTES] = "";
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+
+    if (to_journal)
+        line.used =
+            (size_t)snprintf(line.bytes, sizeof line.bytes, "<%d>", journal_priority(level));
+    else
+        line.used = (size_t)snprintf(sizeof line.bytes, "%s: ", program_name);
+    if (!line_add_escaped(&line, text)) {
+        memcpy(line.bytes + line.used, CUT, strlen(CUT));
+        line.used += strlen(CUT);
+    }
+    line_write(&line);
+    errno = saved_errno;
+}
