@@ -295,7 +295,7 @@ export async function lighttpd(t, config) {
     const web = { server, port, url: `http://127.0.0.1:${port}` };
     web.stop = once(async () => {
         try {
-            await server.stop();
+            await server.stop('SIGINT'); /* its graceful end; at SIGTERM it exits with 1 */
         } finally {
             removeFolder(dir);
         }
