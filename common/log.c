@@ -134,7 +134,7 @@ void log_line(enum log_level level, const char *format, ...)
         line.used =
             (size_t)snprintf(line.bytes, sizeof line.bytes, "<%d>", journal_priority(level));
     else
-        line.used = (size_t)snprintf(sizeof line.bytes, "%s: ", program_name);
+        line.used = (size_t)snprintf(line.bytes, sizeof line.bytes, "%s: ", program_name);
     if (!line_add_escaped(&line, text)) {
         memcpy(line.bytes + line.used, CUT, strlen(CUT));
         line.used += strlen(CUT);
