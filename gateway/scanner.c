@@ -640,3 +640,17 @@ ptrdiff_t scan_decode_string(struct span string, char *out, size_t size)
     }
     return (ptrdiff_t)length;
 }
+
+bool scan_is_text(struct span text)
+{
+    const char *at = text.at, *end = text.at + text.length;
+
+    while ((at = skip_plain(at, end)) < end) {
+        size_t n = *at == '"' || *at == '\\' ? 1 : sequence_length(at, end);
+
+        if (n == 0)
+            return false;
+        at += n;
+    }
+    return true;
+}

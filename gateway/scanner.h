@@ -103,4 +103,7 @@ bool scan_member(struct span object, const struct span *path, size_t n_path,
  */
 ptrdiff_t scan_decode_string(struct span string, char *out, size_t size);
 
+/* Text outside of JSON: is it valid UTF-8 without control characters (those below the space)? */
+bool scan_is_text(struct span text);
+
 #endif

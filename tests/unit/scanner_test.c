@@ -568,6 +568,18 @@ static void a_string_is_decoded_to_utf8(void **state)
     }
 }
 
+static void text_outside_of_json_is_utf8_without_controls(void **state)
+{
+    (void)state;
+    assert_true(scan_is_text(span_of("")));
+    assert_true(scan_is_text(span_of("/a \"quoted\" \\ name, \xd0\xb6\xf0\x9f\x98\x80")));
+    assert_false(scan_is_text(span_of("/admin\n")));
+    assert_false(scan_is_text(span_of("/\x1e")));
+    assert_false(scan_is_text(span_of("/0123456789abcdef\xd0")));
+    assert_false(scan_is_text(span_of("/\xed\xa0\x80")));
+    assert_false(scan_is_text((struct span){"/a\0", 3}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +602,7 @@ int main(void)
         cmocka_unit_test(a_member_is_found_by_its_decoded_path),
         cmocka_unit_test(of_repeated_members_the_last_counts),
         cmocka_unit_test(a_string_is_decoded_to_utf8),
+        cmocka_unit_test(text_outside_of_json_is_utf8_without_controls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
