@@ -34,6 +34,7 @@ struct key {
     unsigned char *material; /* HS: the secret's bytes.  Else a PEM, NUL-ended: public, or private
                                 where it signs */
     size_t material_bytes;
+    size_t signature_bytes; /* what every signature of this key has */
 };
 
 /* An immutable set of verifying keys, counted atomically so that every worker may hold it. */

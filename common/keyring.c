@@ -1,0 +1,967 @@
+/*
+ * The keys: JWK files in, what libjwt takes out (a secret's bytes, or a PEM).
+ *
+ * A key is admitted only when everything it says of itself agrees: the file's name with `kid`,
+ * `alg` with `kty`, the curve, the length, `use`, `key_ops`, and the place it lies in with the half
+ * of the pair it holds.  Who may read and write the file is part of that.  A key which got in here
+ * can be used without another question; token.c asks only which one.
+ *
+ * Whoever wants to know how a key signs reads token.c; whoever wants to change which keys there are
+ * (the administrator's command) calls the writing half at the end of this file.
+ */
+#include "common/keyring.h"
+#include "common/clock.h"
+#include "common/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <sodium.h>
+
+#define NAME_MAX_BYTES       63
+#define FILE_MAX_BYTES       16384 /* a private RSA key of 8192 bits takes 7 kB */
+#define RSA_MIN_BITS         2048
+#define RSA_MAX_BITS         8192
+#define RSA_NEW_BITS         3072
+#define BASE64URL            sodium_base64_VARIANT_URLSAFE_NO_PADDING
+#define OTHERS_MAY_WRITE     (S_IWGRP | S_IWOTH)
+#define COORDINATE_MAX_BYTES 66
+
+/* clang-format off */
+static const struct {
+    const char *name, *type, *curve;
+    size_t bytes; /* of the shortest secret and of the MAC; of a coordinate */
+} algorithms[KEY_ALGORITHMS] = {
+    [KEY_HS256] = {"HS256", "oct", NULL,    32},
+    [KEY_HS384] = {"HS384", "oct", NULL,    48},
+    [KEY_HS512] = {"HS512", "oct", NULL,    64},
+    [KEY_RS256] = {"RS256", "RSA", NULL,    0},
+    [KEY_RS384] = {"RS384", "RSA", NULL,    0},
+    [KEY_RS512] = {"RS512", "RSA", NULL,    0},
+    [KEY_ES256] = {"ES256", "EC",  "P-256", 32},
+    [KEY_ES384] = {"ES384", "EC",  "P-384", 48},
+    [KEY_ES512] = {"ES512", "EC",  "P-521", 66},
+};
+
+/* The numbers of an RSA key (RFC 7518, 6.3): two public, then the private ones. */
+static const struct {
+    const char *member, *parameter;
+} rsa_numbers[] = {
+    {"n",  OSSL_PKEY_PARAM_RSA_N},         {"e",  OSSL_PKEY_PARAM_RSA_E},
+    {"d",  OSSL_PKEY_PARAM_RSA_D},         {"p",  OSSL_PKEY_PARAM_RSA_FACTOR1},
+    {"q",  OSSL_PKEY_PARAM_RSA_FACTOR2},   {"dp", OSSL_PKEY_PARAM_RSA_EXPONENT1},
+    {"dq", OSSL_PKEY_PARAM_RSA_EXPONENT2}, {"qi", OSSL_PKEY_PARAM_RSA_COEFFICIENT1},
+};
+#define RSA_PUBLIC_NUMBERS 2
+#define RSA_NUMBERS        (sizeof rsa_numbers / sizeof rsa_numbers[0])
+/* clang-format on */
+
+struct keyring {
+    atomic_size_t references;
+    size_t n_keys;
+    struct key **keys;
+};
+
+/* A JWK on its way in: where it lies, what it is wanted for, what is in it, where to complain. */
+struct jwk {
+    const char *path;
+    bool is_private; /* in private/: the private half of a pair, readable by its owner alone */
+    const char *operation; /* "sign" or "verify" */
+    struct error *error;
+    struct stat status;
+    json_t *members;
+    enum key_algorithm algorithm;
+};
+
+static bool is_secret(enum key_algorithm algorithm)
+{
+    return strcmp(algorithms[algorithm].type, "oct") == 0;
+}
+
+static bool is_rsa(enum key_algorithm algorithm)
+{
+    return strcmp(algorithms[algorithm].type, "RSA") == 0;
+}
+
+/* Wipe what malloc gave, all of it, and free it. */
+static void wipe_and_free(void *memory)
+{
+    if (memory) {
+        sodium_memzero(memory, malloc_usable_size(memory));
+        free(memory);
+    }
+}
+
+/* jansson's lexer frees copies of what it reads: they must not stay readable. */
+static void make_jansson_wipe(void)
+{
+    json_set_alloc_funcs(malloc, wipe_and_free);
+}
+
+static void prepare(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, make_jansson_wipe);
+    if (sodium_init() < 0)
+        abort();
+}
+
+static bool refuse(const struct jwk *jwk, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static bool refuse(const struct jwk *jwk, const char *format, ...)
+{
+    char what[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    return error_set(jwk->error, "%s: %s", jwk->path, what);
+}
+
+static bool path_write(char path[PATH_MAX], struct error *error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static bool path_write(char path[PATH_MAX], struct error *error, const char *format, ...)
+{
+    va_list arguments;
+    int length;
+
+    va_start(arguments, format);
+    length = vsnprintf(path, PATH_MAX, format, arguments);
+    va_end(arguments);
+    return length < PATH_MAX || error_set(error, "%.200s...: the path is too long", path);
+}
+
+/* Letters, digits, '.', '_', '-', at most 63 of them, the first no dot: safe as a file's name. */
+static bool name_is_valid(const char *name, size_t length)
+{
+    return length > 0 && length <= NAME_MAX_BYTES && name[0] != '.' &&
+           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") >=
+               length;
+}
+
+/* Cut ".jwk" off a file's name.  False: it does not end so, or what is left is no key's name. */
+static bool name_of_file(const char *file, char name[NAME_MAX_BYTES + 1])
+{
+    size_t length = strlen(file);
+
+    if (length <= 4 || strcmp(file + length - 4, ".jwk") != 0 || !name_is_valid(file, length - 4))
+        return false;
+    memcpy(name, file, length - 4);
+    name[length - 4] = '\0';
+    return true;
+}
+
+static bool check_access(const struct stat *status, const char *path, mode_t forbidden,
+                         const char *mend, struct error *error)
+{
+    mode_t excess = status->st_mode & forbidden;
+
+    if (status->st_uid != 0 && status->st_uid != geteuid())
+        return error_set(error, "%s belongs to user %u, neither root nor us: run `chown root %s`",
+                         path, (unsigned)status->st_uid, path);
+    if (excess)
+        return error_set(error, "%s has mode %04o, others can %s it: run `chmod %s %s`", path,
+                         (unsigned)status->st_mode & 07777,
+                         excess & OTHERS_MAY_WRITE ? "change" : "read", mend, path);
+    return true;
+}
+
+static bool check_folder(const char *folder, struct error *error)
+{
+    struct stat status;
+
+    if (stat(folder, &status) != 0)
+        return error_set(error, "%s: %s", folder, strerror(errno));
+    if (!S_ISDIR(status.st_mode))
+        return error_set(error, "%s: is not a folder", folder);
+    return check_access(&status, folder, OTHERS_MAY_WRITE, "go-w", error);
+}
+
+static bool read_whole(int fd, char *text, size_t size, size_t *bytes)
+{
+    ssize_t n;
+
+    for (*bytes = 0; *bytes < size; *bytes += (size_t)n) {
+        n = read(fd, text + *bytes, size - *bytes);
+        if (n == 0)
+            return true;
+        if (n < 0)
+            return false;
+    }
+    errno = EFBIG;
+    return false;
+}
+
+/* Check who may touch the open file, read it, parse it: `members` is an object then. */
+static bool jwk_parse(struct jwk *jwk, int fd, char *text, size_t size)
+{
+    json_error_t where;
+    size_t bytes;
+
+    if (fstat(fd, &jwk->status) != 0)
+        return refuse(jwk, "%s", strerror(errno));
+    if (!S_ISREG(jwk->status.st_mode))
+        return refuse(jwk, "is not a regular file");
+    if (!check_access(&jwk->status, jwk->path, jwk->is_private ? 077 : OTHERS_MAY_WRITE,
+                      jwk->is_private ? "0600" : "go-w", jwk->error))
+        return false;
+    if (!read_whole(fd, text, size, &bytes))
+        return refuse(jwk, "%s", strerror(errno));
+    jwk->members = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
+    if (!jwk->members) /* without where.text, which quotes what stands near the fault */
+        return refuse(jwk, "line %d: is not JSON, or repeats a member", where.line);
+    if (!json_is_object(jwk->members))
+        return refuse(jwk, "is not a JSON object");
+    return true;
+}
+
+static bool jwk_open(struct jwk *jwk)
+{
+    char text[FILE_MAX_BYTES];
+    int fd = open(jwk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    bool opened;
+
+    if (fd < 0)
+        return refuse(jwk, "%s", strerror(errno));
+    opened = jwk_parse(jwk, fd, text, sizeof text);
+    sodium_memzero(text, sizeof text);
+    close(fd);
+    return opened;
+}
+
+/* The member `name` must be a string equal to `value`. */
+static bool check_text(const struct jwk *jwk, const char *name, const char *value)
+{
+    const char *text = json_string_value(json_object_get(jwk->members, name));
+
+    if (text && strcmp(text, value) == 0)
+        return true;
+    return refuse(jwk, "\"%s\" must be \"%s\"", name, value);
+}
+
+/* `key_ops`, where present: "sign", "verify" or both, and among them what we want the key for. */
+static bool check_operations(const struct jwk *jwk)
+{
+    const json_t *operations = json_object_get(jwk->members, "key_ops");
+    size_t n = json_array_size(operations), n_signs = 0, n_verifies = 0;
+
+    if (!operations)
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        const char *operation = json_string_value(json_array_get(operations, i));
+
+        n_signs += operation && strcmp(operation, "sign") == 0;
+        n_verifies += operation && strcmp(operation, "verify") == 0;
+    }
+    if (n_signs <= 1 && n_verifies <= 1 && n_signs + n_verifies == n &&
+        (*jwk->operation == 's' ? n_signs : n_verifies))
+        return true;
+    return refuse(jwk, "\"key_ops\" must be a list of \"sign\" and \"verify\" with \"%s\" in it",
+                  jwk->operation);
+}
+
+/* What lies in the folder itself is read by the gateway, which must never be able to sign. */
+static bool check_place(const struct jwk *jwk)
+{
+    static const char *const private_members[] = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"};
+
+    if (is_secret(jwk->algorithm)) {
+        if (jwk->is_private)
+            return refuse(jwk, "an \"oct\" key belongs in the folder above private/");
+        return check_access(&jwk->status, jwk->path, OTHERS_MAY_WRITE | S_IRWXO, "0640",
+                            jwk->error);
+    }
+    for (size_t i = 0; !jwk->is_private && i < sizeof private_members / sizeof *private_members;
+         i++)
+        if (json_object_get(jwk->members, private_members[i]))
+            return refuse(jwk,
+                          "holds the private member \"%s\": move the file into private/, "
+                          "leave only the public half here, and replace this key if others "
+                          "could read it",
+                          private_members[i]);
+    return true;
+}
+
+/* Everything a key says of itself in words; the numbers come after. */
+static bool check_words(struct jwk *jwk, const char *name)
+{
+    const char *algorithm = json_string_value(json_object_get(jwk->members, "alg"));
+
+    if (!algorithm)
+        return refuse(jwk, "needs an \"alg\", the one algorithm it is used with");
+    jwk->algorithm = key_algorithm_find(algorithm, strlen(algorithm));
+    if (jwk->algorithm == KEY_ALGORITHMS)
+        return refuse(jwk, "\"alg\" must be HS, RS or ES with 256, 384 or 512");
+    return check_text(jwk, "kid", name) &&
+           check_text(jwk, "kty", algorithms[jwk->algorithm].type) &&
+           (!algorithms[jwk->algorithm].curve ||
+            check_text(jwk, "crv", algorithms[jwk->algorithm].curve)) &&
+           (!json_object_get(jwk->members, "use") || check_text(jwk, "use", "sig")) &&
+           check_operations(jwk) && check_place(jwk);
+}
+
+/* The bytes of a base64url member, strictly read.  The caller wipes and frees. */
+static unsigned char *decode_member(const struct jwk *jwk, const char *name, size_t *bytes)
+{
+    const json_t *member = json_object_get(jwk->members, name);
+    size_t length = json_string_length(member);
+    unsigned char *decoded = memory_new(length + 1);
+
+    if (length > 0 && sodium_base642bin(decoded, length, json_string_value(member), length, NULL,
+                                        bytes, NULL, BASE64URL) == 0)
+        return decoded;
+    wipe_and_free(decoded);
+    refuse(jwk, "\"%s\" must be base64url without padding", name);
+    return NULL;
+}
+
+/* A big-endian number as OSSL_PARAM wants it: in the machine's own order. */
+static OSSL_PARAM number_parameter(const char *name, unsigned char *number, size_t bytes)
+{
+    if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+        for (size_t i = 0; i < bytes / 2; i++) {
+            unsigned char swapped = number[i];
+
+            number[i] = number[bytes - 1 - i];
+            number[bytes - 1 - i] = swapped;
+        }
+    return OSSL_PARAM_construct_BN(name, number, bytes);
+}
+
+/* OpenSSL's own judgement is part of it: the point on its curve, the halves fitting each other. */
+static EVP_PKEY *make_pkey(const struct jwk *jwk, OSSL_PARAM *parameters)
+{
+    EVP_PKEY *pkey = NULL;
+    EVP_PKEY_CTX *check = NULL, *context;
+    bool sound = false;
+
+    context = EVP_PKEY_CTX_new_from_name(NULL, algorithms[jwk->algorithm].type, NULL);
+    if (context && EVP_PKEY_fromdata_init(context) == 1 &&
+        EVP_PKEY_fromdata(context, &pkey, jwk->is_private ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY,
+                          parameters) == 1) {
+        check = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+        sound = check && EVP_PKEY_public_check(check) == 1 &&
+                (!jwk->is_private || EVP_PKEY_pairwise_check(check) == 1);
+    }
+    if (!sound) {
+        refuse(jwk, "the numbers are not a sound %s key", algorithms[jwk->algorithm].type);
+        EVP_PKEY_free(pkey);
+        pkey = NULL;
+    }
+    EVP_PKEY_CTX_free(check);
+    EVP_PKEY_CTX_free(context);
+    return pkey;
+}
+
+/* Before OpenSSL is asked, which would labour over huge ones: an odd exponent of 17 to 64 bits. */
+static bool check_rsa_size(const struct jwk *jwk, const unsigned char *modulus,
+                           size_t modulus_bytes, const unsigned char *exponent,
+                           size_t exponent_bytes)
+{
+    BIGNUM *n = BN_bin2bn(modulus, (int)modulus_bytes, NULL);
+    BIGNUM *e = BN_bin2bn(exponent, (int)exponent_bytes, NULL);
+    bool fits = false;
+
+    if (!n || !e)
+        refuse(jwk, "out of memory");
+    else if (BN_num_bits(n) < RSA_MIN_BITS || BN_num_bits(n) > RSA_MAX_BITS)
+        refuse(jwk, "\"n\" has %d bits, %d to %d are allowed", BN_num_bits(n), RSA_MIN_BITS,
+               RSA_MAX_BITS);
+    else if (!BN_is_odd(e) || BN_num_bits(e) < 17 || BN_num_bits(e) > 64)
+        refuse(jwk, "\"e\" must be odd and have 17 to 64 bits, as 65537 (\"AQAB\") has");
+    else
+        fits = true;
+    BN_free(n);
+    BN_free(e);
+    return fits;
+}
+
+static EVP_PKEY *rsa_pkey(const struct jwk *jwk)
+{
+    size_t n = jwk->is_private ? RSA_NUMBERS : RSA_PUBLIC_NUMBERS, bytes[RSA_NUMBERS];
+    unsigned char *numbers[RSA_NUMBERS] = {NULL};
+    OSSL_PARAM parameters[RSA_NUMBERS + 1];
+    EVP_PKEY *pkey = NULL;
+
+    for (size_t i = 0; i < n; i++)
+        if (!(numbers[i] = decode_member(jwk, rsa_numbers[i].member, &bytes[i])))
+            goto done;
+    if (!check_rsa_size(jwk, numbers[0], bytes[0], numbers[1], bytes[1]))
+        goto done;
+    for (size_t i = 0; i < n; i++)
+        parameters[i] = number_parameter(rsa_numbers[i].parameter, numbers[i], bytes[i]);
+    parameters[n] = OSSL_PARAM_construct_end();
+    pkey = make_pkey(jwk, parameters);
+done:
+    for (size_t i = 0; i < n; i++)
+        wipe_and_free(numbers[i]);
+    return pkey;
+}
+
+/* A coordinate or the private number: exactly as many bytes as the curve's field (RFC 7518, 6.2).
+ */
+static unsigned char *decode_coordinate(const struct jwk *jwk, const char *name)
+{
+    size_t bytes, wanted = algorithms[jwk->algorithm].bytes;
+    unsigned char *number = decode_member(jwk, name, &bytes);
+
+    if (number && bytes != wanted) {
+        refuse(jwk, "\"%s\" has %zu bytes, %zu are needed", name, bytes, wanted);
+        wipe_and_free(number);
+        number = NULL;
+    }
+    return number;
+}
+
+static EVP_PKEY *ec_pkey(const struct jwk *jwk)
+{
+    size_t bytes = algorithms[jwk->algorithm].bytes;
+    char curve[] = "P-xxx";
+    unsigned char point[1 + 2 * COORDINATE_MAX_BYTES] = {POINT_CONVERSION_UNCOMPRESSED};
+    unsigned char *x = NULL, *y = NULL, *d = NULL;
+    OSSL_PARAM parameters[4], *next = parameters;
+    EVP_PKEY *pkey = NULL;
+
+    if (!(x = decode_coordinate(jwk, "x")) || !(y = decode_coordinate(jwk, "y")) ||
+        (jwk->is_private && !(d = decode_coordinate(jwk, "d"))))
+        goto done;
+    memcpy(curve, algorithms[jwk->algorithm].curve, sizeof curve);
+    memcpy(point + 1, x, bytes);
+    memcpy(point + 1 + bytes, y, bytes);
+    *next++ = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, curve, 0);
+    *next++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * bytes);
+    if (d)
+        *next++ = number_parameter(OSSL_PKEY_PARAM_PRIV_KEY, d, bytes);
+    *next = OSSL_PARAM_construct_end();
+    pkey = make_pkey(jwk, parameters);
+done:
+    wipe_and_free(x);
+    wipe_and_free(y);
+    wipe_and_free(d);
+    return pkey;
+}
+
+/* The PEM text of one half, NUL-ended, as libjwt takes it.  The mem BIO wipes what it frees. */
+static unsigned char *make_pem(EVP_PKEY *pkey, bool private_half, size_t *bytes)
+{
+    unsigned char *pem = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text;
+
+    if (bio && (private_half ? PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL)
+                             : PEM_write_bio_PUBKEY(bio, pkey)) == 1) {
+        *bytes = (size_t)BIO_get_mem_data(bio, &text);
+        pem = memory_copy(text, *bytes);
+    }
+    BIO_free(bio);
+    return pem;
+}
+
+static bool read_secret(const struct jwk *jwk, struct key *key)
+{
+    size_t minimum = algorithms[jwk->algorithm].bytes;
+
+    key->material = decode_member(jwk, "k", &key->material_bytes);
+    if (!key->material)
+        return false;
+    if (key->material_bytes < minimum)
+        return refuse(jwk, "\"k\" has %zu bytes, %s needs %zu at least", key->material_bytes,
+                      algorithms[jwk->algorithm].name, minimum);
+    key->signature_bytes = minimum;
+    return true;
+}
+
+static bool read_pair(const struct jwk *jwk, struct key *key)
+{
+    EVP_PKEY *pkey = is_rsa(jwk->algorithm) ? rsa_pkey(jwk) : ec_pkey(jwk);
+
+    if (!pkey)
+        return false;
+    key->signature_bytes = is_rsa(jwk->algorithm) ? (size_t)EVP_PKEY_get_size(pkey)
+                                                  : 2 * algorithms[jwk->algorithm].bytes;
+    key->material = make_pem(pkey, jwk->is_private, &key->material_bytes);
+    EVP_PKEY_free(pkey);
+    return key->material || refuse(jwk, "OpenSSL cannot write the key as PEM");
+}
+
+/* Fill `key` from the file of that name in the folder, or in its private/. */
+static struct key *read_key(const char *folder, const char *name, bool is_private,
+                            const char *operation, struct error *error)
+{
+    char path[PATH_MAX];
+    struct jwk jwk = {
+        .path = path, .is_private = is_private, .operation = operation, .error = error};
+    struct key *key = memory_zeroed(1, sizeof *key);
+    bool sound = false;
+
+    if (path_write(path, error, "%s/%s%s.jwk", folder, is_private ? "private/" : "", name) &&
+        jwk_open(&jwk) && check_words(&jwk, name)) {
+        key->algorithm = jwk.algorithm;
+        key->id = memory_copy(name, strlen(name));
+        sound = is_secret(jwk.algorithm) ? read_secret(&jwk, key) : read_pair(&jwk, key);
+    }
+    json_decref(jwk.members);
+    if (!sound)
+        key_free(&key);
+    return key;
+}
+
+static bool read_all(struct keyring *keyring, const char *folder, struct dirent **files, int n,
+                     struct error *error)
+{
+    char name[NAME_MAX_BYTES + 1];
+
+    for (int i = 0; i < n; i++) {
+        if (!name_of_file(files[i]->d_name, name))
+            return error_set(error,
+                             "%s/%s: a key's name has 1 to %d letters, digits, '.', '_' or '-'",
+                             folder, files[i]->d_name, NAME_MAX_BYTES);
+        keyring->keys[keyring->n_keys] = read_key(folder, name, false, "verify", error);
+        if (!keyring->keys[keyring->n_keys])
+            return false;
+        keyring->n_keys++;
+    }
+    return true;
+}
+
+/* As the shell's *.jwk: what begins with a dot is an editor's, or not finished. */
+static int is_key_file(const struct dirent *file)
+{
+    size_t length = strlen(file->d_name);
+
+    return file->d_name[0] != '.' && length >= 4 && strcmp(file->d_name + length - 4, ".jwk") == 0;
+}
+
+/* The name that private/signing points at, and whether it lies in private/. */
+static bool read_link(const char *folder, char name[NAME_MAX_BYTES + 1], bool *is_private,
+                      struct error *error)
+{
+    char path[PATH_MAX], target[NAME_MAX_BYTES + 16];
+    ssize_t length;
+
+    if (!path_write(path, error, "%s/private/signing", folder))
+        return false;
+    length = readlink(path, target, sizeof target - 1);
+    if (length < 0)
+        return error_set(error, "%s: %s; it must be a link to the key that signs", path,
+                         strerror(errno));
+    target[length] = '\0';
+    *is_private = strncmp(target, "../", 3) != 0;
+    return name_of_file(target + (*is_private ? 0 : 3), name) ||
+           error_set(error, "%s: must point to NAME.jwk, or to ../NAME.jwk for an \"oct\" key",
+                     path);
+}
+
+/* Do the halves belong together?  Else nobody could verify what is signed. */
+static bool check_halves(const struct key *signing, const struct key *verifying, const char *folder,
+                         struct error *error)
+{
+    BIO *bio = BIO_new_mem_buf(signing->material, (int)signing->material_bytes);
+    EVP_PKEY *pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+    size_t bytes = 0;
+    unsigned char *pem = pkey ? make_pem(pkey, false, &bytes) : NULL;
+    bool fit = pem && signing->algorithm == verifying->algorithm &&
+               bytes == verifying->material_bytes && memcmp(pem, verifying->material, bytes) == 0;
+
+    free(pem);
+    EVP_PKEY_free(pkey);
+    BIO_free(bio);
+    return fit || error_set(error, "%s: %s.jwk and private/%s.jwk are not halves of one key",
+                            folder, signing->id, signing->id);
+}
+
+static struct key *read_signing(const char *folder, const char *name, bool is_private,
+                                struct error *error)
+{
+    struct key *key = read_key(folder, name, is_private, "sign", error), *verifying = NULL;
+    bool sound = false;
+
+    if (key && !is_private)
+        sound = is_secret(key->algorithm) ||
+                error_set(error, "%s/%s.jwk is a public half: it cannot sign", folder, name);
+    else if (key && (verifying = read_key(folder, name, false, "verify", error)))
+        sound = check_halves(key, verifying, folder, error);
+    key_free(&verifying);
+    if (!sound)
+        key_free(&key);
+    return key;
+}
+
+/* --- Writing ------------------------------------------------------------------------------- */
+
+/* A new file belongs to whom its folder belongs to: root makes keys for the services. */
+static bool give_to_owner_of(const char *folder, int fd)
+{
+    struct stat status;
+
+    return stat(folder, &status) == 0 &&
+           ((status.st_uid == geteuid() && status.st_gid == getegid()) ||
+            fchown(fd, geteuid() == 0 ? status.st_uid : (uid_t)-1, status.st_gid) == 0);
+}
+
+static bool write_whole(int fd, const char *text, size_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t n = write(fd, text, bytes);
+
+        if (n < 0)
+            return false;
+        text += n;
+        bytes -= (size_t)n;
+    }
+    return fsync(fd) == 0;
+}
+
+static bool sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return synced;
+}
+
+/* Whole or not at all, and never over a file that is there: link(2) fails where rename(2) replaces.
+ */
+static bool write_file(const char *folder, const char *name, mode_t mode, const char *text,
+                       struct error *error)
+{
+    char path[PATH_MAX], temporary[PATH_MAX];
+    bool written = false;
+    int fd;
+
+    if (!path_write(path, error, "%s/%s.jwk", folder, name) ||
+        !path_write(temporary, error, "%s/.%s.XXXXXX", folder, name))
+        return false;
+    fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0)
+        return error_set(error, "%s: %s", temporary, strerror(errno));
+    if (!give_to_owner_of(folder, fd) || fchmod(fd, mode) != 0 ||
+        !write_whole(fd, text, strlen(text)) || link(temporary, path) != 0)
+        error_set(error, "%s: %s", path, strerror(errno));
+    else if (!sync_folder(folder)) {
+        error_set(error, "%s: %s", folder, strerror(errno));
+        unlink(path);
+    } else
+        written = true;
+    unlink(temporary);
+    close(fd);
+    return written;
+}
+
+static bool write_jwk(const char *folder, const char *name, mode_t mode, const json_t *jwk,
+                      struct error *error)
+{
+    char *text = json_dumps(jwk, JSON_INDENT(4));
+    bool written = text ? write_file(folder, name, mode, text, error)
+                        : error_set(error, "%s: out of memory", name);
+
+    wipe_and_free(text);
+    return written;
+}
+
+static void add_bytes(json_t *jwk, const char *member, const unsigned char *bytes, size_t n)
+{
+    size_t size = sodium_base64_encoded_len(n, BASE64URL);
+    char *text = memory_new(size);
+
+    sodium_bin2base64(text, size, bytes, n, BASE64URL);
+    json_object_set_new(jwk, member, json_string(text));
+    wipe_and_free(text);
+}
+
+/* Big-endian, in as few bytes as it needs, or in exactly `width`. */
+static bool add_number(json_t *jwk, const char *member, const EVP_PKEY *pkey, const char *parameter,
+                       size_t width)
+{
+    BIGNUM *number = NULL;
+    unsigned char bytes[RSA_MAX_BITS / 8];
+    bool fits = false;
+
+    if (EVP_PKEY_get_bn_param(pkey, parameter, &number) == 1) {
+        if (width == 0)
+            width = (size_t)BN_num_bytes(number);
+        fits = width <= sizeof bytes && BN_bn2binpad(number, bytes, (int)width) >= 0;
+        if (fits)
+            add_bytes(jwk, member, bytes, width);
+        sodium_memzero(bytes, sizeof bytes);
+    }
+    BN_clear_free(number);
+    return fits;
+}
+
+static bool add_rsa(json_t *jwk, const EVP_PKEY *pkey, bool private_half)
+{
+    for (size_t i = 0; i < (private_half ? RSA_NUMBERS : RSA_PUBLIC_NUMBERS); i++)
+        if (!add_number(jwk, rsa_numbers[i].member, pkey, rsa_numbers[i].parameter, 0))
+            return false;
+    return true;
+}
+
+static bool add_ec(json_t *jwk, const EVP_PKEY *pkey, enum key_algorithm algorithm,
+                   bool private_half)
+{
+    size_t width = algorithms[algorithm].bytes;
+
+    json_object_set_new(jwk, "crv", json_string(algorithms[algorithm].curve));
+    return add_number(jwk, "x", pkey, OSSL_PKEY_PARAM_EC_PUB_X, width) &&
+           add_number(jwk, "y", pkey, OSSL_PKEY_PARAM_EC_PUB_Y, width) &&
+           (!private_half || add_number(jwk, "d", pkey, OSSL_PKEY_PARAM_PRIV_KEY, width));
+}
+
+static json_t *describe(enum key_algorithm algorithm, const char *name)
+{
+    return json_pack("{s:s, s:s, s:s, s:s}", "kid", name, "kty", algorithms[algorithm].type, "alg",
+                     algorithms[algorithm].name, "use", "sig");
+}
+
+static bool write_half(const char *folder, const char *name, enum key_algorithm algorithm,
+                       const EVP_PKEY *pkey, bool private_half, struct error *error)
+{
+    json_t *jwk = describe(algorithm, name);
+    bool written = false;
+
+    if (is_rsa(algorithm) ? add_rsa(jwk, pkey, private_half)
+                          : add_ec(jwk, pkey, algorithm, private_half))
+        written = write_jwk(folder, name, private_half ? 0600 : 0640, jwk, error);
+    else
+        error_set(error, "%s: OpenSSL does not give the numbers of the key", name);
+    json_decref(jwk);
+    return written;
+}
+
+static bool write_secret(const char *folder, const char *name, enum key_algorithm algorithm,
+                         struct error *error)
+{
+    unsigned char secret[64];
+    json_t *jwk = describe(algorithm, name);
+    bool written;
+
+    randombytes_buf(secret, algorithms[algorithm].bytes);
+    add_bytes(jwk, "k", secret, algorithms[algorithm].bytes);
+    sodium_memzero(secret, sizeof secret);
+    written = write_jwk(folder, name, 0640, jwk, error);
+    json_decref(jwk);
+    return written;
+}
+
+/* folder/private, made where it is not there yet. */
+static bool make_private(char path[PATH_MAX], const char *folder, struct error *error)
+{
+    int fd;
+
+    if (!path_write(path, error, "%s/private", folder))
+        return false;
+    if (mkdir(path, 0700) == 0 && (fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0) {
+        if (!give_to_owner_of(folder, fd))
+            error_set(error, "%s: %s", path, strerror(errno));
+        close(fd);
+    }
+    return check_folder(path, error);
+}
+
+/* The private half first: a public half that stands alone would be believed already. */
+static bool write_pair(const char *folder, const char *name, enum key_algorithm algorithm,
+                       const EVP_PKEY *pkey, struct error *error)
+{
+    char private[PATH_MAX], path[PATH_MAX];
+
+    if (!make_private(private, folder, error) ||
+        !path_write(path, error, "%s/%s.jwk", private, name) ||
+        !write_half(private, name, algorithm, pkey, true, error))
+        return false;
+    if (write_half(folder, name, algorithm, pkey, false, error))
+        return true;
+    unlink(path);
+    return false;
+}
+
+static EVP_PKEY *new_pkey(enum key_algorithm algorithm)
+{
+    return is_rsa(algorithm) ? EVP_RSA_gen(RSA_NEW_BITS)
+                             : EVP_PKEY_Q_keygen(NULL, NULL, "EC", algorithms[algorithm].curve);
+}
+
+/* The name wanted, or one from the day and random letters: "20260131-kqzmwa". */
+static bool choose_name(const char *name, char chosen[64], struct error *error)
+{
+    time_t now = (time_t)clock_wall_s();
+    struct tm day;
+    size_t length;
+
+    if (name && !name_is_valid(name, strlen(name)))
+        return error_set(error,
+                         "\"%s\": a key's name has 1 to %d letters, digits, '.', '_' or '-', "
+                         "and does not begin with a dot",
+                         name, NAME_MAX_BYTES);
+    if (name) {
+        strcpy(chosen, name);
+        return true;
+    }
+    length = strftime(chosen, 64, "%Y%m%d-", gmtime_r(&now, &day));
+    for (size_t i = 0; i < 6; i++)
+        chosen[length++] = (char)('a' + randombytes_uniform(26));
+    chosen[length] = '\0';
+    return true;
+}
+
+/* --- What others call ------------------------------------------------------------------------ */
+
+const char *key_algorithm_name(enum key_algorithm algorithm)
+{
+    return algorithms[algorithm].name;
+}
+
+enum key_algorithm key_algorithm_find(const char *name, size_t length)
+{
+    enum key_algorithm algorithm = 0;
+
+    while (algorithm < KEY_ALGORITHMS && (length != strlen(algorithms[algorithm].name) ||
+                                          memcmp(name, algorithms[algorithm].name, length) != 0))
+        algorithm++;
+    return algorithm;
+}
+
+void key_free(struct key **key)
+{
+    if (!*key)
+        return;
+    wipe_and_free((*key)->material);
+    free((*key)->id);
+    free(*key);
+    *key = NULL;
+}
+
+struct keyring *keyring_read(const char *folder, struct error *error)
+{
+    struct keyring *keyring = NULL;
+    struct dirent **files = NULL;
+    int n = -1;
+
+    prepare();
+    if (!check_folder(folder, error))
+        return NULL;
+    n = scandir(folder, &files, is_key_file, alphasort);
+    if (n < 0) {
+        error_set(error, "%s: %s", folder, strerror(errno));
+        return NULL;
+    }
+    keyring = memory_zeroed(1, sizeof *keyring);
+    atomic_init(&keyring->references, 1);
+    keyring->keys = memory_zeroed((size_t)n + 1, sizeof *keyring->keys);
+    if (n == 0)
+        error_set(error, "%s holds no key: run `sallyport key generate`", folder);
+    if (n == 0 || !read_all(keyring, folder, files, n, error))
+        keyring_put(&keyring);
+    while (n > 0)
+        free(files[--n]);
+    free(files);
+    return keyring;
+}
+
+struct keyring *keyring_get(struct keyring *keyring)
+{
+    atomic_fetch_add(&keyring->references, 1);
+    return keyring;
+}
+
+void keyring_put(struct keyring **keyring)
+{
+    struct keyring *last = *keyring;
+
+    *keyring = NULL;
+    if (!last || atomic_fetch_sub(&last->references, 1) > 1)
+        return;
+    for (size_t i = 0; i < last->n_keys; i++)
+        key_free(&last->keys[i]);
+    free(last->keys);
+    free(last);
+}
+
+const struct key *keyring_find(const struct keyring *keyring, const char *kid)
+{
+    if (!kid)
+        return keyring->n_keys == 1 ? keyring->keys[0] : NULL;
+    for (size_t i = 0; i < keyring->n_keys; i++)
+        if (strcmp(keyring->keys[i]->id, kid) == 0)
+            return keyring->keys[i];
+    return NULL;
+}
+
+struct key *keyring_read_signing(const char *folder, struct error *error)
+{
+    char name[NAME_MAX_BYTES + 1];
+    bool is_private;
+
+    prepare();
+    if (!check_folder(folder, error) || !read_link(folder, name, &is_private, error))
+        return NULL;
+    return read_signing(folder, name, is_private, error);
+}
+
+bool keyring_generate(const char *folder, enum key_algorithm algorithm, const char *name,
+                      char chosen[64], struct error *error)
+{
+    EVP_PKEY *pkey;
+    bool written;
+
+    prepare();
+    if (!check_folder(folder, error) || !choose_name(name, chosen, error))
+        return false;
+    if (is_secret(algorithm))
+        return write_secret(folder, chosen, algorithm, error);
+    pkey = new_pkey(algorithm);
+    written =
+        pkey ? write_pair(folder, chosen, algorithm, pkey, error)
+             : error_set(error, "OpenSSL cannot make a key for %s", algorithms[algorithm].name);
+    EVP_PKEY_free(pkey);
+    return written;
+}
+
+bool keyring_activate(const char *folder, const char *name, struct error *error)
+{
+    char private[PATH_MAX], path[PATH_MAX], temporary[PATH_MAX], target[NAME_MAX_BYTES + 16];
+    struct key *key;
+    bool is_private;
+
+    prepare();
+    if (!choose_name(name, target, error) || !make_private(private, folder, error) ||
+        !path_write(path, error, "%s/%s.jwk", private, name))
+        return false;
+    is_private = access(path, F_OK) == 0;
+    key = read_signing(folder, name, is_private, error);
+    if (!key)
+        return false;
+    key_free(&key);
+    snprintf(target, sizeof target, "%s%s.jwk", is_private ? "" : "../", name);
+    if (!path_write(path, error, "%s/signing", private) ||
+        !path_write(temporary, error, "%s/.signing.%08x", private, randombytes_random()))
+        return false;
+    if (symlink(target, temporary) == 0 && rename(temporary, path) == 0 && sync_folder(private))
+        return true;
+    error_set(error, "%s: %s", path, strerror(errno));
+    unlink(temporary);
+    return false;
+}

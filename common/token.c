@@ -1,0 +1,423 @@
+/*
+ * Tokens: what libjwt leaves out stands around it, in one fixed order (token.h).
+ *
+ * libjwt is handed a token only when nothing is left for it to misjudge: the segments are canonical
+ * base64url, header and payload are JSON objects without a repeated name, `alg` is the key's own
+ * and the signature has the key's length.  It then does the one thing it is for, the signature; the
+ * claims are read from our own parse, never from its.
+ *
+ * Which keys there are is keyring.c's business; whether a good token was revoked, the caller's.
+ */
+#include "common/token.h"
+#include "common/memory.h"
+
+#include <jwt.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define BASE64URL          sodium_base64_VARIANT_URLSAFE_NO_PADDING
+#define MAX_DEPTH          32
+#define MAX_NAME_BYTES     255           /* of `sub` and `jti` */
+#define LAST_SECOND        253402300799L /* the end of the year 9999 */
+#define ID_BYTES           16
+#define DECODED_MAX_BYTES  (TOKEN_MAX_BYTES / 4 * 3)
+#define ENCODED_BYTES(raw) (((raw)*4 + 2) / 3)
+
+struct segment {
+    const char *text;
+    size_t bytes;
+};
+
+/* A token on its way through the checks. */
+struct candidate {
+    struct segment header, payload, signature;
+    json_t *protected; /* the header, parsed */
+    const struct key *key;
+};
+
+static const jwt_alg_t jwt_algorithms[KEY_ALGORITHMS] = {
+    [KEY_HS256] = JWT_ALG_HS256, [KEY_HS384] = JWT_ALG_HS384, [KEY_HS512] = JWT_ALG_HS512,
+    [KEY_RS256] = JWT_ALG_RS256, [KEY_RS384] = JWT_ALG_RS384, [KEY_RS512] = JWT_ALG_RS512,
+    [KEY_ES256] = JWT_ALG_ES256, [KEY_ES384] = JWT_ALG_ES384, [KEY_ES512] = JWT_ALG_ES512,
+};
+
+/* Everything up to the next dot. */
+static bool take_segment(const char **text, size_t *bytes, struct segment *segment)
+{
+    const char *dot = memchr(*text, '.', *bytes);
+
+    if (!dot)
+        return false;
+    segment->text = *text;
+    segment->bytes = (size_t)(dot - *text);
+    *bytes -= segment->bytes + 1;
+    *text = dot + 1;
+    return segment->bytes > 0;
+}
+
+/* Three segments, the first two not empty.  An empty third is answered later, as unsigned. */
+static bool split(const char *text, size_t bytes, struct candidate *candidate)
+{
+    if (bytes > TOKEN_MAX_BYTES || !take_segment(&text, &bytes, &candidate->header) ||
+        !take_segment(&text, &bytes, &candidate->payload))
+        return false;
+    candidate->signature = (struct segment){text, bytes};
+    return true;
+}
+
+/* Canonical only: no padding, no other alphabet, no stray bits in the last character. */
+static bool decode(const struct segment *segment, char *decoded, size_t size, size_t *bytes)
+{
+    return sodium_base642bin((unsigned char *)decoded, size, segment->text, segment->bytes, NULL,
+                             bytes, NULL, BASE64URL) == 0;
+}
+
+/* jansson recurses up to 2,048 deep, here and again inside libjwt. */
+static bool depth_is_bounded(const char *json, size_t bytes)
+{
+    size_t depth = 0;
+    bool in_string = false;
+
+    for (size_t i = 0; i < bytes; i++) {
+        if (in_string) {
+            if (json[i] == '\\')
+                i++;
+            else if (json[i] == '"')
+                in_string = false;
+        } else if (json[i] == '"') {
+            in_string = true;
+        } else if (json[i] == '{' || json[i] == '[') {
+            if (++depth > MAX_DEPTH)
+                return false;
+        } else if ((json[i] == '}' || json[i] == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return true;
+}
+
+/* An object in which no name stands twice, at any depth, and no string holds a NUL; or NULL. */
+static json_t *parse_object(const char *json, size_t bytes)
+{
+    json_t *parsed = NULL;
+
+    if (depth_is_bounded(json, bytes))
+        parsed = json_loadb(json, bytes, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(parsed))
+        return parsed;
+    json_decref(parsed);
+    return NULL;
+}
+
+static bool decode_all(struct candidate *candidate, struct token *token)
+{
+    char scratch[DECODED_MAX_BYTES];
+    size_t bytes;
+
+    if (!decode(&candidate->signature, scratch, sizeof scratch, &bytes) ||
+        !decode(&candidate->header, scratch, sizeof scratch, &bytes))
+        return false;
+    candidate->protected = parse_object(scratch, bytes);
+    if (!candidate->protected ||
+        !decode(&candidate->payload, scratch, sizeof scratch, &token->payload_bytes))
+        return false;
+    token->payload = memory_copy(scratch, token->payload_bytes);
+    token->claims = parse_object(token->payload, token->payload_bytes);
+    return token->claims;
+}
+
+/*
+ * `crit` and `b64` (RFC 7515 §4.1.11, RFC 7797) change what a signature means; nothing here knows
+ * how. `typ` may be missing or JWT.  (RFC 9068's at+jwt is refused too: libjwt before 1.12 takes no
+ * token that bears it, and both must judge alike.)
+ */
+static bool header_is_plain(const json_t *header)
+{
+    const json_t *type = json_object_get(header, "typ"), *kid = json_object_get(header, "kid");
+
+    return !json_object_get(header, "crit") && !json_object_get(header, "b64") &&
+           (!type || (json_is_string(type) && strcasecmp(json_string_value(type), "JWT") == 0)) &&
+           (!kid || json_is_string(kid)) && json_is_string(json_object_get(header, "alg"));
+}
+
+/* The key is one of ours, and the algorithm is the key's: never the token's choice. */
+static enum token_result choose_key(const struct keyring *keyring, struct candidate *candidate)
+{
+    const json_t *alg = json_object_get(candidate->protected, "alg");
+    const char *name = json_string_value(alg);
+    enum key_algorithm algorithm = key_algorithm_find(name, json_string_length(alg));
+
+    if (strcasecmp(name, "none") == 0 || candidate->signature.bytes == 0)
+        return TOKEN_UNSIGNED;
+    if (algorithm == KEY_ALGORITHMS)
+        return TOKEN_WRONG_ALGORITHM;
+    candidate->key =
+        keyring_find(keyring, json_string_value(json_object_get(candidate->protected, "kid")));
+    if (!candidate->key)
+        return TOKEN_UNKNOWN_KEY;
+    return algorithm == candidate->key->algorithm ? TOKEN_OK : TOKEN_WRONG_ALGORITHM;
+}
+
+static bool signature_holds(const struct candidate *candidate, const char *text, size_t bytes)
+{
+    const struct key *key = candidate->key;
+    char ended[TOKEN_MAX_BYTES + 1];
+    jwt_t *jwt = NULL;
+    bool holds;
+
+    if (candidate->signature.bytes != ENCODED_BYTES(key->signature_bytes))
+        return false;
+    memcpy(ended, text, bytes);
+    ended[bytes] = '\0';
+    holds = jwt_decode(&jwt, ended, key->material, (int)key->material_bytes) == 0 &&
+            jwt_get_alg(jwt) == jwt_algorithms[key->algorithm];
+    jwt_free(jwt);
+    return holds;
+}
+
+/* A whole number of seconds between 1970 and the year 9999. */
+static bool read_time(const json_t *claims, const char *name, int64_t *seconds)
+{
+    const json_t *claim = json_object_get(claims, name);
+
+    *seconds = json_integer_value(claim);
+    return json_is_integer(claim) && *seconds >= 0 && *seconds <= LAST_SECOND;
+}
+
+/* 1 to 255 bytes without control characters (C0, DEL, C1). */
+static bool name_is_sound(const char *name)
+{
+    size_t length = strnlen(name, MAX_NAME_BYTES + 1);
+
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)name[i], next = (unsigned char)name[i + 1];
+
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next < 0xa0))
+            return false;
+    }
+    return length > 0 && length <= MAX_NAME_BYTES;
+}
+
+static bool read_name(const json_t *claims, const char *name, const char **value)
+{
+    *value = json_string_value(json_object_get(claims, name));
+    return *value && name_is_sound(*value);
+}
+
+static bool is_audience(const json_t *value, const struct token_policy *policy)
+{
+    for (const char *const *audience = policy->audiences; *audience; audience++)
+        if (strcmp(json_string_value(value), *audience) == 0)
+            return true;
+    return false;
+}
+
+/* One string, or a list of nothing but strings. */
+static enum token_result check_audience(const json_t *claims, const struct token_policy *policy)
+{
+    const json_t *claim = json_object_get(claims, "aud");
+    bool named = false;
+
+    if (json_is_string(claim))
+        return is_audience(claim, policy) ? TOKEN_OK : TOKEN_WRONG_AUDIENCE;
+    if (claim && !json_is_array(claim))
+        return TOKEN_MALFORMED;
+    for (size_t i = 0; i < json_array_size(claim); i++) {
+        const json_t *value = json_array_get(claim, i);
+
+        if (!json_is_string(value))
+            return TOKEN_MALFORMED;
+        named = named || is_audience(value, policy);
+    }
+    return named ? TOKEN_OK : TOKEN_WRONG_AUDIENCE;
+}
+
+static enum token_result check_claims(const struct token_policy *policy, int64_t now_s,
+                                      struct token *token)
+{
+    const json_t *claims = token->claims;
+    const json_t *issuer = json_object_get(claims, "iss");
+    int64_t not_before_s = 0;
+
+    if (!read_time(claims, "exp", &token->expires_s) ||
+        !read_time(claims, "iat", &token->issued_s) ||
+        (json_object_get(claims, "nbf") && !read_time(claims, "nbf", &not_before_s)) ||
+        !read_name(claims, "sub", &token->subject) || !read_name(claims, "jti", &token->id) ||
+        (issuer && !json_is_string(issuer)))
+        return TOKEN_MALFORMED;
+    if (now_s >= token->expires_s)
+        return TOKEN_EXPIRED;
+    if (not_before_s > now_s || token->issued_s > now_s)
+        return TOKEN_NOT_YET;
+    if (!issuer || strcmp(json_string_value(issuer), policy->issuer) != 0)
+        return TOKEN_WRONG_ISSUER;
+    return check_audience(claims, policy);
+}
+
+static json_t *audience_claim(const struct token_policy *policy)
+{
+    json_t *list;
+
+    if (!policy->audiences[1])
+        return json_string(policy->audiences[0]);
+    list = json_array();
+    for (const char *const *audience = policy->audiences; *audience; audience++)
+        json_array_append_new(list, json_string(*audience));
+    return list;
+}
+
+/* What the caller adds and what only we may set, in one object; its text is the caller's. */
+static char *write_claims(const struct token_policy *policy, const char *subject,
+                          const json_t *claims, int64_t now_s, int64_t lifetime_s)
+{
+    json_t *all = json_object();
+    unsigned char random[ID_BYTES];
+    char id[sodium_base64_ENCODED_LEN(ID_BYTES, BASE64URL)];
+    char *text;
+
+    randombytes_buf(random, sizeof random);
+    sodium_bin2base64(id, sizeof id, random, sizeof random, BASE64URL);
+    if (claims)
+        json_object_update(all, (json_t *)(uintptr_t)claims);
+    json_object_set_new(all, "iss", json_string(policy->issuer));
+    json_object_set_new(all, "aud", audience_claim(policy));
+    json_object_set_new(all, "sub", json_string(subject));
+    json_object_set_new(all, "jti", json_string(id));
+    json_object_set_new(all, "iat", json_integer(now_s));
+    json_object_set_new(all, "exp", json_integer(now_s + lifetime_s));
+    text = json_dumps(all, JSON_COMPACT);
+    json_decref(all);
+    return text;
+}
+
+static bool check_wishes(const char *subject, const json_t *claims, int64_t now_s,
+                         int64_t lifetime_s, struct error *error)
+{
+    const char *name;
+    json_t *value;
+
+    if (!name_is_sound(subject))
+        return error_set(error, "a token's `sub` has 1 to %d bytes and no control character",
+                         MAX_NAME_BYTES);
+    if (lifetime_s <= 0 || now_s < 0 || lifetime_s > LAST_SECOND - now_s)
+        return error_set(error, "a token must end after it begins and before the year 10000");
+    json_object_foreach((json_t *)(uintptr_t)claims, name, value) if (
+        token_claim_is_reserved(
+            name)) return error_set(error, "the claim \"%s\" is set by us alone", name);
+    return true;
+}
+
+/* libjwt puts copies on the stack: the size is judged before it sees anything. */
+static char *sign(const struct key *key, const char *claims, struct error *error)
+{
+    jwt_t *jwt = NULL;
+    char *text = NULL;
+
+    if (strlen(claims) > DECODED_MAX_BYTES || !depth_is_bounded(claims, strlen(claims)))
+        error_set(error, "the claims are too long or too deep for a token of %d bytes",
+                  TOKEN_MAX_BYTES);
+    else if (jwt_new(&jwt) != 0 || jwt_add_header(jwt, "kid", key->id) != 0 ||
+             jwt_add_grants_json(jwt, claims) != 0 ||
+             jwt_set_alg(jwt, jwt_algorithms[key->algorithm], key->material,
+                         (int)key->material_bytes) != 0 ||
+             !(text = jwt_encode_str(jwt)))
+        error_set(error, "libjwt cannot sign with the key \"%s\"", key->id);
+    jwt_free(jwt);
+    if (text && strlen(text) > TOKEN_MAX_BYTES) {
+        error_set(error, "the token would have %zu bytes, %d are allowed: shorten the claims",
+                  strlen(text), TOKEN_MAX_BYTES);
+        token_free_text(&text);
+    }
+    return text;
+}
+
+enum token_result token_verify(const struct keyring *keyring, const struct token_policy *policy,
+                               const char *text, size_t bytes, int64_t now_s, struct token *token)
+{
+    struct candidate candidate = {.key = NULL};
+    enum token_result result = TOKEN_MALFORMED;
+
+    memset(token, 0, sizeof *token);
+    if (split(text, bytes, &candidate) && decode_all(&candidate, token) &&
+        header_is_plain(candidate.protected))
+        result = choose_key(keyring, &candidate);
+    if (result == TOKEN_OK && !signature_holds(&candidate, text, bytes))
+        result = TOKEN_BAD_SIGNATURE;
+    if (result == TOKEN_OK)
+        result = check_claims(policy, now_s, token);
+    json_decref(candidate.protected);
+    if (result != TOKEN_OK)
+        token_fini(token);
+    return result;
+}
+
+void token_fini(struct token *token)
+{
+    json_decref(token->claims);
+    free(token->payload);
+    memset(token, 0, sizeof *token);
+}
+
+const char *token_message(enum token_result result, const struct token_policy *policy, char *text,
+                          size_t size)
+{
+    static const char *const messages[TOKEN_RESULTS] = {
+        [TOKEN_OK] = "ok",
+        [TOKEN_MALFORMED] = "jwt malformed",
+        [TOKEN_UNSIGNED] = "jwt signature is required",
+        [TOKEN_WRONG_ALGORITHM] = "invalid algorithm",
+        [TOKEN_UNKNOWN_KEY] = "invalid signature",
+        [TOKEN_BAD_SIGNATURE] = "invalid signature",
+        [TOKEN_EXPIRED] = "jwt expired",
+        [TOKEN_NOT_YET] = "jwt not active",
+        [TOKEN_WRONG_ISSUER] = "jwt issuer invalid. expected: ",
+        [TOKEN_WRONG_AUDIENCE] = "jwt audience invalid. expected: ",
+    };
+    size_t length = (size_t)snprintf(text, size, "%s%s", messages[result],
+                                     result == TOKEN_WRONG_ISSUER ? policy->issuer : "");
+
+    if (result == TOKEN_WRONG_AUDIENCE)
+        for (const char *const *audience = policy->audiences; *audience && length < size;
+             audience++)
+            length += (size_t)snprintf(text + length, size - length, "%s%s",
+                                       audience == policy->audiences ? "" : " or ", *audience);
+    return text;
+}
+
+char *token_issue(const struct key *key, const struct token_policy *policy, const char *subject,
+                  const json_t *claims, int64_t now_s, int64_t lifetime_s, struct error *error)
+{
+    char *text, *token;
+
+    if (!check_wishes(subject, claims, now_s, lifetime_s, error))
+        return NULL;
+    text = write_claims(policy, subject, claims, now_s, lifetime_s);
+    if (!text) {
+        error_set(error, "the claims cannot be written as JSON");
+        return NULL;
+    }
+    token = sign(key, text, error);
+    free(text);
+    return token;
+}
+
+void token_free_text(char **text)
+{
+    if (*text)
+        sodium_memzero(*text, strlen(*text));
+    free(*text);
+    *text = NULL;
+}
+
+bool token_claim_is_reserved(const char *name)
+{
+    static const char *const reserved[] = {"iss", "aud", "sub", "iat", "exp", "nbf", "jti"};
+
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (strcmp(name, reserved[i]) == 0)
+            return true;
+    return false;
+}
