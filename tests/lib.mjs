@@ -246,7 +246,7 @@ export async function instance(t, { settings = {}, rules: text, users, login = t
         const web = await lighttpd(null, `
             server.document-root = "${tree}/deploy/demo"
             var.sallyport_login = "${sp.loginSocket}"
-            var.sallyport_gateway = ${port}
+            var.sallyport_gateway = ("host" => "127.0.0.1", "port" => ${port})
             include "${tree}/deploy/lighttpd.conf"`);
         closers.push(web.stop);
         return web.url;
