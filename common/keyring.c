@@ -349,52 +349,70 @@ static OSSL_PARAM number_parameter(const char *name, unsigned char *number, size
     return OSSL_PARAM_construct_BN(name, number, bytes);
 }
 
-/* OpenSSL's own judgement is part of it: the point on its curve, the halves fitting each other. */
-static EVP_PKEY *make_pkey(const struct jwk *jwk, OSSL_PARAM *parameters)
+/* 2048 bits at least; an odd exponent of 17 to 64 bits, since 1 would let anybody sign. */
+static bool check_rsa(const struct jwk *jwk, const EVP_PKEY *pkey)
 {
-    EVP_PKEY *pkey = NULL;
-    EVP_PKEY_CTX *check = NULL, *context;
-    bool sound = false;
-
-    context = EVP_PKEY_CTX_new_from_name(NULL, algorithms[jwk->algorithm].type, NULL);
-    if (context && EVP_PKEY_fromdata_init(context) == 1 &&
-        EVP_PKEY_fromdata(context, &pkey, jwk->is_private ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY,
-                          parameters) == 1) {
-        check = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-        sound = check && EVP_PKEY_public_check(check) == 1 &&
-                (!jwk->is_private || EVP_PKEY_pairwise_check(check) == 1);
-    }
-    if (!sound) {
-        refuse(jwk, "the numbers are not a sound %s key", algorithms[jwk->algorithm].type);
-        EVP_PKEY_free(pkey);
-        pkey = NULL;
-    }
-    EVP_PKEY_CTX_free(check);
-    EVP_PKEY_CTX_free(context);
-    return pkey;
-}
-
-/* Before OpenSSL is asked, which would labour over huge ones: an odd exponent of 17 to 64 bits. */
-static bool check_rsa_size(const struct jwk *jwk, const unsigned char *modulus,
-                           size_t modulus_bytes, const unsigned char *exponent,
-                           size_t exponent_bytes)
-{
-    BIGNUM *n = BN_bin2bn(modulus, (int)modulus_bytes, NULL);
-    BIGNUM *e = BN_bin2bn(exponent, (int)exponent_bytes, NULL);
+    BIGNUM *n = NULL, *e = NULL;
     bool fits = false;
 
-    if (!n || !e)
-        refuse(jwk, "out of memory");
-    else if (BN_num_bits(n) < RSA_MIN_BITS || BN_num_bits(n) > RSA_MAX_BITS)
-        refuse(jwk, "\"n\" has %d bits, %d to %d are allowed", BN_num_bits(n), RSA_MIN_BITS,
-               RSA_MAX_BITS);
-    else if (!BN_is_odd(e) || BN_num_bits(e) < 17 || BN_num_bits(e) > 64)
-        refuse(jwk, "\"e\" must be odd and have 17 to 64 bits, as 65537 (\"AQAB\") has");
+    if (EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) != 1 ||
+        EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) != 1)
+        refuse(jwk, "OpenSSL cannot read the RSA key");
+    else if (BN_num_bits(n) < RSA_MIN_BITS || BN_num_bits(n) > RSA_MAX_BITS || !BN_is_odd(n))
+        refuse(jwk, "an RSA modulus of %d bits: it must be odd and have %d to %d", BN_num_bits(n),
+               RSA_MIN_BITS, RSA_MAX_BITS);
+    else if (BN_num_bits(e) < 17 || BN_num_bits(e) > 64 || !BN_is_odd(e))
+        refuse(jwk, "the RSA exponent must be odd and have 17 to 64 bits, as 65537 has");
     else
         fits = true;
     BN_free(n);
     BN_free(e);
     return fits;
+}
+
+static bool check_ec(const struct jwk *jwk, EVP_PKEY *pkey)
+{
+    const char *curve = algorithms[jwk->algorithm].curve;
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+    char group[64];
+    bool sound = false;
+
+    if (EVP_PKEY_get_group_name(pkey, group, sizeof group, NULL) != 1 ||
+        OBJ_sn2nid(group) != EC_curve_nist2nid(curve))
+        refuse(jwk, "%s needs the curve %s", algorithms[jwk->algorithm].name, curve);
+    else if (!context || EVP_PKEY_public_check(context) != 1)
+        refuse(jwk, "the point is not on the curve %s", curve);
+    else
+        sound = true;
+    EVP_PKEY_CTX_free(context);
+    return sound;
+}
+
+static bool check_pkey(const struct jwk *jwk, EVP_PKEY *pkey)
+{
+    const char *type = algorithms[jwk->algorithm].type;
+
+    if (!EVP_PKEY_is_a(pkey, type))
+        return refuse(jwk, "is no %s key, which %s needs", type, algorithms[jwk->algorithm].name);
+    return is_rsa(jwk->algorithm) ? check_rsa(jwk, pkey) : check_ec(jwk, pkey);
+}
+
+static EVP_PKEY *make_pkey(const struct jwk *jwk, OSSL_PARAM *parameters)
+{
+    EVP_PKEY *pkey = NULL;
+    EVP_PKEY_CTX *context;
+    int half = jwk->is_private ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY;
+
+    context = EVP_PKEY_CTX_new_from_name(NULL, algorithms[jwk->algorithm].type, NULL);
+    if (!context || EVP_PKEY_fromdata_init(context) != 1 ||
+        EVP_PKEY_fromdata(context, &pkey, half, parameters) != 1) {
+        refuse(jwk, "the numbers make no %s key", algorithms[jwk->algorithm].type);
+    } else if (!check_pkey(jwk, pkey)) {
+        EVP_PKEY_free(pkey);
+        pkey = NULL;
+    }
+    EVP_PKEY_CTX_free(context);
+    return pkey;
 }
 
 static EVP_PKEY *rsa_pkey(const struct jwk *jwk)
@@ -407,8 +425,6 @@ static EVP_PKEY *rsa_pkey(const struct jwk *jwk)
     for (size_t i = 0; i < n; i++)
         if (!(numbers[i] = decode_member(jwk, rsa_numbers[i].member, &bytes[i])))
             goto done;
-    if (!check_rsa_size(jwk, numbers[0], bytes[0], numbers[1], bytes[1]))
-        goto done;
     for (size_t i = 0; i < n; i++)
         parameters[i] = number_parameter(rsa_numbers[i].parameter, numbers[i], bytes[i]);
     parameters[n] = OSSL_PARAM_construct_end();
@@ -560,12 +576,15 @@ static bool read_link(const char *folder, char name[NAME_MAX_BYTES + 1], bool *i
     char path[PATH_MAX], target[NAME_MAX_BYTES + 16];
     ssize_t length;
 
-    if (!path_write(path, error, "%s/private/signing", folder))
+    if (!path_write(path, error, "%s/private", folder) || !check_folder(path, error) ||
+        !path_write(path, error, "%s/private/signing", folder))
         return false;
     length = readlink(path, target, sizeof target - 1);
     if (length < 0)
-        return error_set(error, "%s: %s; it must be a link to the key that signs", path,
-                         strerror(errno));
+        return error_set(error,
+                         "%s: %s; it must be a link to the key that signs: "
+                         "run `sallyport key activate NAME`",
+                         path, strerror(errno));
     target[length] = '\0';
     *is_private = strncmp(target, "../", 3) != 0;
     return name_of_file(target + (*is_private ? 0 : 3), name) ||
@@ -573,20 +592,39 @@ static bool read_link(const char *folder, char name[NAME_MAX_BYTES + 1], bool *i
                      path);
 }
 
-/* Do the halves belong together?  Else nobody could verify what is signed. */
+/* Does the one verify what the other signs?  It also finds a private half whose numbers are wrong.
+ */
+static bool are_halves(EVP_PKEY *private, EVP_PKEY *public)
+{
+    static const unsigned char probe[] = "are you two halves of one key?";
+    unsigned char signature[RSA_MAX_BITS / 8];
+    size_t bytes = sizeof signature;
+    EVP_MD_CTX *sign = EVP_MD_CTX_new(), *verify = EVP_MD_CTX_new();
+    bool fit = private && public && sign && verify &&
+               EVP_DigestSignInit(sign, NULL, EVP_sha256(), NULL, private) == 1 &&
+               EVP_DigestSign(sign, signature, &bytes, probe, sizeof probe) == 1 &&
+               EVP_DigestVerifyInit(verify, NULL, EVP_sha256(), NULL, public) == 1 &&
+               EVP_DigestVerify(verify, signature, bytes, probe, sizeof probe) == 1;
+
+    EVP_MD_CTX_free(sign);
+    EVP_MD_CTX_free(verify);
+    return fit;
+}
+
+/* Else nobody could verify what is signed. */
 static bool check_halves(const struct key *signing, const struct key *verifying, const char *folder,
                          struct error *error)
 {
-    BIO *bio = BIO_new_mem_buf(signing->material, (int)signing->material_bytes);
-    EVP_PKEY *pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
-    size_t bytes = 0;
-    unsigned char *pem = pkey ? make_pem(pkey, false, &bytes) : NULL;
-    bool fit = pem && signing->algorithm == verifying->algorithm &&
-               bytes == verifying->material_bytes && memcmp(pem, verifying->material, bytes) == 0;
+    BIO *private_pem = BIO_new_mem_buf(signing->material, (int)signing->material_bytes);
+    BIO *public_pem = BIO_new_mem_buf(verifying->material, (int)verifying->material_bytes);
+    EVP_PKEY *private = PEM_read_bio_PrivateKey(private_pem, NULL, NULL, NULL);
+    EVP_PKEY *public = PEM_read_bio_PUBKEY(public_pem, NULL, NULL, NULL);
+    bool fit = signing->algorithm == verifying->algorithm && are_halves(private, public);
 
-    free(pem);
-    EVP_PKEY_free(pkey);
-    BIO_free(bio);
+    EVP_PKEY_free(private);
+    EVP_PKEY_free(public);
+    BIO_free(private_pem);
+    BIO_free(public_pem);
     return fit || error_set(error, "%s: %s.jwk and private/%s.jwk are not halves of one key",
                             folder, signing->id, signing->id);
 }
@@ -805,7 +843,7 @@ static EVP_PKEY *new_pkey(enum key_algorithm algorithm)
 }
 
 /* The name wanted, or one from the day and random letters: "20260131-kqzmwa". */
-static bool choose_name(const char *name, char chosen[64], struct error *error)
+static bool choose_name(const char *name, char chosen[NAME_MAX_BYTES + 1], struct error *error)
 {
     time_t now = (time_t)clock_wall_s();
     struct tm day;
@@ -820,11 +858,47 @@ static bool choose_name(const char *name, char chosen[64], struct error *error)
         strcpy(chosen, name);
         return true;
     }
-    length = strftime(chosen, 64, "%Y%m%d-", gmtime_r(&now, &day));
+    length = strftime(chosen, NAME_MAX_BYTES, "%Y%m%d-", gmtime_r(&now, &day));
     for (size_t i = 0; i < 6; i++)
         chosen[length++] = (char)('a' + randombytes_uniform(26));
     chosen[length] = '\0';
     return true;
+}
+
+/* Asked for the pass phrase of an encrypted PEM: there is none, and no terminal to ask. */
+static int no_passphrase(char *text, int size, int writing, void *context)
+{
+    (void)text, (void)size, (void)writing, (void)context;
+    return -1;
+}
+
+/* The key in a PEM file; `is_private` says which half it was. */
+static EVP_PKEY *read_pem(struct jwk *pem)
+{
+    char text[FILE_MAX_BYTES];
+    size_t bytes = 0;
+    int fd = open(pem->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    bool whole = fd >= 0 && read_whole(fd, text, sizeof text, &bytes);
+    BIO *bio = whole ? BIO_new_mem_buf(text, (int)bytes) : NULL;
+    EVP_PKEY *pkey = NULL;
+
+    if (!bio) {
+        refuse(pem, "%s", strerror(errno));
+        goto done;
+    }
+    pkey = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+    pem->is_private = pkey != NULL;
+    if (!pkey && BIO_reset(bio) == 1)
+        pkey = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+    if (!pkey)
+        refuse(pem, "holds no PEM of a public key nor of an unencrypted private key; "
+                    "`openssl pkey -in FILE` writes one");
+done:
+    BIO_free(bio);
+    sodium_memzero(text, sizeof text);
+    if (fd >= 0)
+        close(fd);
+    return pkey;
 }
 
 /* --- What others call ------------------------------------------------------------------------ */
@@ -936,6 +1010,31 @@ bool keyring_generate(const char *folder, enum key_algorithm algorithm, const ch
     written =
         pkey ? write_pair(folder, chosen, algorithm, pkey, error)
              : error_set(error, "OpenSSL cannot make a key for %s", algorithms[algorithm].name);
+    EVP_PKEY_free(pkey);
+    return written;
+}
+
+bool keyring_import_pem(const char *folder, const char *path, const char *name,
+                        enum key_algorithm algorithm, char chosen[64], struct error *error)
+{
+    struct jwk pem = {.path = path, .algorithm = algorithm, .error = error};
+    EVP_PKEY *pkey;
+    bool written = false;
+
+    prepare();
+    if (is_secret(algorithm))
+        return error_set(error, "%s is for a secret, a PEM holds a pair: name RS or ES",
+                         algorithms[algorithm].name);
+    if (!check_folder(folder, error) || !choose_name(name, chosen, error) ||
+        !(pkey = read_pem(&pem)))
+        return false;
+    if (!check_pkey(&pem, pkey))
+        written = false;
+    else if (!pem.is_private)
+        written = write_half(folder, chosen, algorithm, pkey, false, error);
+    else
+        written = are_halves(pkey, pkey) ? write_pair(folder, chosen, algorithm, pkey, error)
+                                         : refuse(&pem, "the private half does not fit the public");
     EVP_PKEY_free(pkey);
     return written;
 }

@@ -44,6 +44,8 @@ struct keyring;
  * Read every *.jwk of `folder`.  One bad file fails the whole (fail closed): the error names the
  * file, what is wrong, and the command that mends it.  An empty folder is an error.  Private
  * members in the public folder, and files others can write (or, for secrets, read), are errors.
+ * From the first call on, all that jansson frees in this process is wiped: call it before threads
+ * are made.
  */
 struct keyring *keyring_read(const char *folder, struct error *error);
 struct keyring *keyring_get(struct keyring *keyring);
@@ -52,8 +54,11 @@ void keyring_put(struct keyring **keyring); /* the last one wipes what is secret
 /* The key named `kid`; or, where kid is NULL, the only key there is.  NULL: none.  Borrowed. */
 const struct key *keyring_find(const struct keyring *keyring, const char *kid);
 
-/* The key that folder/private/signing points to.  NULL on error.  The caller's, to be wiped by
- * key_free. */
+/*
+ * The key that folder/private/signing points to: NAME.jwk, the private half of a pair whose public
+ * half is folder/NAME.jwk, or ../NAME.jwk, a secret.  NULL on error.  The caller's, to be wiped by
+ * key_free.
+ */
 struct key *keyring_read_signing(const char *folder, struct error *error);
 void key_free(struct key **key);
 
@@ -64,6 +69,13 @@ void key_free(struct key **key);
  */
 bool keyring_generate(const char *folder, enum key_algorithm algorithm, const char *name,
                       char chosen[64], struct error *error);
+
+/*
+ * The same from the PEM file `path`, for RS and ES: both halves where it holds the private one
+ * (which must not be encrypted), else the public half alone.
+ */
+bool keyring_import_pem(const char *folder, const char *path, const char *name,
+                        enum key_algorithm algorithm, char chosen[64], struct error *error);
 
 /* Point folder/private/signing at the key `name`, atomically. */
 bool keyring_activate(const char *folder, const char *name, struct error *error);
