@@ -60,9 +60,8 @@ static bool explain(const char *path, const char *reason, struct error *error)
     struct stat status;
 
     folder_of(path, folder);
-    if (stat(folder, &status) < 0)
-        return error_set(error, "cannot reach the database %s: its folder: %s", path,
-                         strerror(errno));
+    if (stat(folder, &status) < 0 || !S_ISDIR(status.st_mode))
+        return error_set(error, "no database %s: its folder does not exist", path);
     if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0)
         return explain_owner(folder, error);
     if (stat(path, &status) < 0 && errno == ENOENT)
@@ -84,18 +83,20 @@ static bool make_file(const char *path)
     return mknod(path, S_IFREG | 0640, 0) == 0 || errno == EEXIST;
 }
 
-static bool connect_to(struct database *database, const char *path)
+static bool say(sqlite3 *sqlite, struct error *reason)
+{
+    return error_set(reason, "%s", sqlite ? sqlite3_errmsg(sqlite) : "no memory");
+}
+
+static bool configure(sqlite3 *sqlite)
 {
     static const char settings[] = "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;";
-    sqlite3 **sqlite = &database->sqlite;
 
-    return sqlite3_open_v2(path, sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
-               SQLITE_OK &&
-           sqlite3_extended_result_codes(*sqlite, 1) == SQLITE_OK &&
-           sqlite3_busy_timeout(*sqlite, BUSY_TIMEOUT_MS) == SQLITE_OK &&
-           sqlite3_db_config(*sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL) == SQLITE_OK &&
-           sqlite3_db_config(*sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL) == SQLITE_OK &&
-           sqlite3_exec(*sqlite, settings, NULL, NULL, NULL) == SQLITE_OK;
+    return sqlite3_extended_result_codes(sqlite, 1) == SQLITE_OK &&
+           sqlite3_busy_timeout(sqlite, BUSY_TIMEOUT_MS) == SQLITE_OK &&
+           sqlite3_db_config(sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL) == SQLITE_OK &&
+           sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL) == SQLITE_OK &&
+           sqlite3_exec(sqlite, settings, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static int ask_for_wal(sqlite3 *sqlite)
@@ -124,6 +125,12 @@ static int write_ahead(sqlite3 *sqlite)
         code = ask_for_wal(sqlite);
     }
     return code;
+}
+
+/* SQLite opens a -wal it cannot write and says so only when it must: better at once. */
+static bool can_write(sqlite3 *sqlite)
+{
+    return sqlite3_exec(sqlite, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static bool prepare(struct database *database)
@@ -163,27 +170,26 @@ enum db_result database_write(struct database *database, sqlite3_stmt *statement
     return result;
 }
 
-static bool say(struct database *database, struct error *reason)
-{
-    return error_set(reason, "%s",
-                     database->sqlite ? sqlite3_errmsg(database->sqlite) : "no memory");
-}
-
+/* A file that can only be read is refused before SQLite makes a -shm that nobody can write. */
 static bool set_up(struct database *database, const char *path, struct error *reason)
 {
-    int code;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
+    int code = sqlite3_open_v2(path, &database->sqlite, flags, NULL);
+    sqlite3 *sqlite = database->sqlite;
 
-    if (!connect_to(database, path))
-        return say(database, reason);
-    if (sqlite3_db_readonly(database->sqlite, "main"))
+    if (code != SQLITE_OK)
+        return say(sqlite, reason);
+    if (sqlite3_db_readonly(sqlite, "main"))
         return error_set(reason, "it can only be read");
-    if (!schema_check(database->sqlite, schema_n_steps, reason))
+    if (!configure(sqlite))
+        return say(sqlite, reason);
+    if (!schema_check(sqlite, schema_n_steps, reason))
         return false;
-    code = write_ahead(database->sqlite);
+    code = write_ahead(sqlite);
     if (code != SQLITE_OK)
         return error_set(reason, "write-ahead logging: %s", sqlite3_errstr(code));
-    return schema_migrate(database->sqlite, schema_steps, schema_n_steps, reason) &&
-           (prepare(database) || say(database, reason));
+    return schema_migrate(sqlite, schema_steps, schema_n_steps, reason) &&
+           ((can_write(sqlite) && prepare(database)) || say(sqlite, reason));
 }
 
 struct database *database_open(const char *path, bool create, struct error *error)

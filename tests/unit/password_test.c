@@ -1,0 +1,193 @@
+/* Password hashes: what is right, what is wrong, and that no answer can be told by its cost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/password.h"
+
+/* "tutorial", of a setting nobody uses: 8 KiB, one pass. */
+static const char other_setting[] =
+    "$argon2id$v=19$m=8,t=1,p=1$UvDCi3AnzAPbT9oO2iyowA$bX3KA3/4yjf9FDQAXJFg15DPZ+82WnhkrWDAmyhLe/s";
+
+static void the_right_password_is_right_and_another_is_not(void **state)
+{
+    char hash[PASSWORD_HASH_SIZE];
+
+    (void)state;
+    assert_true(password_hash("correct horse", 13, hash));
+    assert_int_equal(password_verify("correct horse", 13, hash), PASSWORD_RIGHT);
+    assert_int_equal(password_verify("correct horsf", 13, hash), PASSWORD_WRONG);
+    assert_int_equal(password_verify("correct hors", 12, hash), PASSWORD_WRONG);
+    assert_int_equal(password_verify("correct horse", 14, hash), PASSWORD_WRONG);
+    assert_int_equal(password_verify("", 0, hash), PASSWORD_WRONG);
+}
+
+static void a_hash_is_argon2id_of_the_setting_we_say(void **state)
+{
+    char one[PASSWORD_HASH_SIZE], two[PASSWORD_HASH_SIZE];
+    static const char form[] = "$argon2id$v=19$m=7168,t=5,p=1$";
+
+    (void)state;
+    assert_true(password_hash("x", 1, one));
+    assert_true(password_hash("x", 1, two));
+    assert_memory_equal(one, form, strlen(form));
+    assert_string_not_equal(one, two);
+}
+
+static void bytes_after_a_nul_and_at_the_end_of_the_longest_count(void **state)
+{
+    char hash[PASSWORD_HASH_SIZE], longest[PASSWORD_MAX_BYTES + 1];
+
+    (void)state;
+    assert_true(password_hash("a\0b", 3, hash));
+    assert_int_equal(password_verify("a\0b", 3, hash), PASSWORD_RIGHT);
+    assert_int_equal(password_verify("a\0c", 3, hash), PASSWORD_WRONG);
+    assert_int_equal(password_verify("a", 1, hash), PASSWORD_WRONG);
+
+    memset(longest, 'z', sizeof longest);
+    assert_true(password_hash(longest, PASSWORD_MAX_BYTES, hash));
+    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES, hash), PASSWORD_RIGHT);
+    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES - 1, hash), PASSWORD_WRONG);
+    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES + 1, hash), PASSWORD_WRONG);
+}
+
+static void a_hash_of_another_setting_still_verifies(void **state)
+{
+    (void)state;
+    assert_int_equal(password_verify("tutorial", 8, other_setting), PASSWORD_RIGHT);
+    assert_int_equal(password_verify("tutoriam", 8, other_setting), PASSWORD_WRONG);
+}
+
+static void an_unknown_user_is_wrong_and_an_unreadable_hash_our_failure(void **state)
+{
+    static const char *const unreadable[] = {
+        "",
+        "x",
+        "$2b$12$C6UzMDM.H6dfI/f/IKcEeO7ZQH8oT0D5x5fO1m1z1Qb2Yq8nJv1yW",
+        "$argon2id$v=19$m=7168,t=5,p=1$",
+        "$argon2id$v=19$m=7168,t=5,p=1$AAAAAAAAAAAAAAAAAAAAAA",
+        "$argon2id$v=19$m=0,t=0,p=0$AAAAAAAAAAAAAAAAAAAAAA$AAAA",
+    };
+
+    (void)state;
+    assert_int_equal(password_verify("x", 1, NULL), PASSWORD_WRONG);
+    assert_int_equal(password_verify("", 0, NULL), PASSWORD_WRONG);
+    for (size_t i = 0; i < sizeof unreadable / sizeof *unreadable; i++)
+        assert_int_equal(password_verify("x", 1, unreadable[i]), PASSWORD_FAILED);
+}
+
+static double cpu_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* The least of several runs: what disturbs a run only makes it longer. */
+static double cost_ms(const char *password, size_t bytes, const char *hash)
+{
+    double least = 1e9;
+
+    for (int i = 0; i < 9; i++) {
+        double start = cpu_ms(), took;
+
+        password_verify(password, bytes, hash);
+        took = cpu_ms() - start;
+        if (took < least)
+            least = took;
+    }
+    return least;
+}
+
+static void every_answer_costs_one_argon2id(void **state)
+{
+    static char too_long[PASSWORD_MAX_BYTES + 1];
+    char hash[PASSWORD_HASH_SIZE];
+    double one;
+
+    (void)state;
+    assert_true(password_hash("correct horse", 13, hash));
+    one = cost_ms("correct horse", 13, hash);
+    struct {
+        const char *password;
+        size_t bytes;
+        const char *hash;
+    } cases[] = {
+        {"wrong", 5, hash},
+        {"correct horse", 13, NULL},
+        {"", 0, hash},
+        {"", 0, NULL},
+        {too_long, sizeof too_long, hash},
+        {too_long, sizeof too_long, NULL},
+        {"wrong", 5, "unreadable"},
+        {"wrong", 5, "$argon2id$v=19$m=7168,t=5,p=1$"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double cost = cost_ms(cases[i].password, cases[i].bytes, cases[i].hash);
+
+        if (cost < 0.6 * one || cost > 1.6 * one)
+            fail_msg("case %zu costs %.2f ms where a right password costs %.2f", i, cost, one);
+    }
+}
+
+/* Less than a hash takes, and enough for all else. */
+static void leave_memory(rlim_t bytes)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    struct rlimit limit;
+    unsigned long pages;
+
+    if (!file || fscanf(file, "%lu", &pages) != 1)
+        _exit(2);
+    fclose(file);
+    limit.rlim_cur = limit.rlim_max = pages * (rlim_t)sysconf(_SC_PAGESIZE) + bytes;
+    setrlimit(RLIMIT_AS, &limit);
+}
+
+static void without_memory_it_fails_and_calls_no_password_wrong(void **state)
+{
+    char hash[PASSWORD_HASH_SIZE], other[PASSWORD_HASH_SIZE];
+    int status;
+    pid_t child;
+
+    (void)state;
+    assert_true(password_hash("correct horse", 13, hash));
+    child = fork();
+    if (child == 0) {
+        leave_memory(4 << 20);
+        _exit(password_verify("correct horse", 13, hash) == PASSWORD_FAILED &&
+                      password_verify("wrong", 5, hash) == PASSWORD_FAILED &&
+                      password_verify("wrong", 5, NULL) == PASSWORD_FAILED &&
+                      !password_hash("new", 3, other)
+                  ? 0
+                  : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_right_password_is_right_and_another_is_not),
+        cmocka_unit_test(a_hash_is_argon2id_of_the_setting_we_say),
+        cmocka_unit_test(bytes_after_a_nul_and_at_the_end_of_the_longest_count),
+        cmocka_unit_test(a_hash_of_another_setting_still_verifies),
+        cmocka_unit_test(an_unknown_user_is_wrong_and_an_unreadable_hash_our_failure),
+        cmocka_unit_test(every_answer_costs_one_argon2id),
+        cmocka_unit_test(without_memory_it_fails_and_calls_no_password_wrong),
+    };
+
+    return cmocka_run_group_tests_name("password", tests, NULL, NULL);
+}
