@@ -26,8 +26,9 @@ struct config {
 };
 
 /*
- * Read and check the whole file (libconfig).  NULL: error says file, line, what is wrong and what
- * was probably meant; unknown and repeated names are errors.  The result is the caller's.
+ * Read and check the whole file (libconfig; one file, @include is refused).  NULL: error says file,
+ * line, what is wrong and what was probably meant; unknown and repeated names are errors.  What the
+ * paths name is not looked at.  The result is the caller's.
  */
 struct config *config_read(const char *path, struct error *error);
 void config_free(struct config **config);
@@ -46,10 +47,12 @@ const char *config_show_value(const struct config *config, size_t setting);
 const char *config_source(const struct config *config, size_t setting);
 
 /*
- * Is NAME=VALUE a setting this table would take?  Writes the line that belongs into a config file,
- * grouped and quoted, is the business of `sallyport init`, which calls this first for each --set.
+ * NAME=VALUE as typed at a shell (25s, 64KiB, true, 5, /path, text, or a,b for a list): write
+ * VALUE as it stands in a config file ("25s", "64KiB", true, 5, "/path", "text", ["a", "b"]) into
+ * `out`.  False: no such setting, or a value that config_read would refuse.
  */
-bool config_check_assignment(const char *name, const char *value, struct error *error);
+bool config_render_assignment(const char *name, const char *value, char *out, size_t size,
+                              struct error *error);
 
 /*
  * Names of non-reloadable settings in which the two differ, joined by ", " into `names`; how many.

@@ -9,7 +9,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,29 +59,12 @@ static bool line_add(struct line *line, const char *bytes, size_t n)
     return true;
 }
 
-/* The length of the printable character at `s` (RFC 3629); 0: not one, or a control character. */
-static size_t printable_length(const unsigned char *s)
-{
-    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-    if (s[0] < 0x20 || s[0] == 0x7f || (s[0] >= 0x80 && s[0] < 0xc2) || s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xc2 && s[1] < 0xa0) ||                                  /* U+0080 to U+009F */
-        (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) || /* overlong */
-        (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f))   /* surrogate, too high */
-        return 0;
-    return n;
-}
-
 static bool line_add_escaped(struct line *line, const char *text)
 {
     for (size_t n; *text; text += n) {
         char escape[5];
 
-        n = printable_length((const unsigned char *)text);
+        n = log_printable_length(text);
         if (n) {
             if (!line_add(line, text, n))
                 return false;
@@ -101,6 +83,24 @@ static void line_write(struct line *line)
     line->bytes[line->used++] = '\n';
     while (write(STDERR_FILENO, line->bytes, line->used) < 0 && errno == EINTR)
         ;
+}
+
+/* RFC 3629, with U+0080 to U+009F, overlong forms and surrogates left out. */
+size_t log_printable_length(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+    if (s[0] < 0x20 || s[0] == 0x7f || (s[0] >= 0x80 && s[0] < 0xc2) || s[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xc2 && s[1] < 0xa0) || (s[0] == 0xe0 && s[1] < 0xa0) ||
+        (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+        (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
 }
 
 void log_open(const char *program)

@@ -1,6 +1,8 @@
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
+#include <stddef.h>
+
 /*
  * Log lines on stderr, one write each, `program: text`.  Under systemd (JOURNAL_STREAM names our
  * stderr) a line begins with the journal's `<priority>` instead.  Control characters, invalid
@@ -19,5 +21,8 @@ void log_line(enum log_level level, const char *format, ...) __attribute__((form
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    log_line(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)   log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/* The length of the printable character at `text`; 0: a control character, or not UTF-8. */
+size_t log_printable_length(const char *text);
 
 #endif
