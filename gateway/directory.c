@@ -41,7 +41,8 @@ static struct place *find(struct stripe *stripe, const char *key, size_t length,
     return NULL;
 }
 
-static struct place *find_or_make(struct stripe *stripe, const char *key, size_t length, uint64_t hash)
+static struct place *find_or_make(struct stripe *stripe, const char *key, size_t length,
+                                  uint64_t hash)
 {
     struct place *place = find(stripe, key, length, hash);
 
@@ -92,8 +93,8 @@ void directory_free(struct directory **directory)
     *directory = NULL;
 }
 
-struct place *directory_hold(struct directory *directory, const char *key, size_t length, uint64_t hash,
-                             unsigned worker)
+struct place *directory_hold(struct directory *directory, const char *key, size_t length,
+                             uint64_t hash, unsigned worker)
 {
     struct stripe *stripe = stripe_of(directory, hash);
     struct place *place;
@@ -128,7 +129,8 @@ void directory_look(struct directory *directory, const char *key, size_t length,
     pthread_mutex_unlock(&stripe->lock);
 }
 
-struct place *directory_enter(struct directory *directory, const char *key, size_t length, uint64_t limit)
+struct place *directory_enter(struct directory *directory, const char *key, size_t length,
+                              uint64_t limit)
 {
     uint64_t hash = table_hash(key, length);
     struct stripe *stripe = stripe_of(directory, hash);
@@ -174,8 +176,8 @@ void directory_remove_socket(struct directory *directory, struct socket_entry *e
     pthread_mutex_unlock(&stripe->lock);
 }
 
-int directory_find_socket(struct directory *directory, const uint8_t id[SOCKET_ID_BYTES], uint32_t space,
-                          unsigned mine, struct socket_entry **entry)
+int directory_find_socket(struct directory *directory, const uint8_t id[SOCKET_ID_BYTES],
+                          uint32_t space, unsigned mine, struct socket_entry **entry)
 {
     uint64_t hash = table_hash(id, SOCKET_ID_BYTES);
     struct stripe *stripe = stripe_of(directory, hash);

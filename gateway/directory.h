@@ -6,9 +6,9 @@
 #include <stdatomic.h>
 
 /*
- * What all workers share: a name → how many are there and which workers hold some of them.  Names are
- * whole keys ("namespace\0room", see rooms.h).  In stripes, each with its lock; a
- * worker that holds a place reads its count and workers without any lock.
+ * What all workers share: a name → how many are there and which workers hold some of them.  Names
+ * are whole keys ("namespace\0room", see rooms.h).  In stripes, each with its lock; a worker that
+ * holds a place reads its count and workers without any lock.
  */
 #define DIRECTORY_KEY_MAX 1024
 
@@ -27,10 +27,11 @@ void directory_free(struct directory **directory);
 
 /*
  * Hold a place for worker number `worker`, made when it is new: it lives at least until the same
- * worker releases it.  A worker holds a place once, while it has members there, and counts them itself.
+ * worker releases it.  A worker holds a place once, while it has members there, and counts them
+ * itself.
  */
-struct place *directory_hold(struct directory *directory, const char *key, size_t length, uint64_t hash,
-                             unsigned worker);
+struct place *directory_hold(struct directory *directory, const char *key, size_t length,
+                             uint64_t hash, unsigned worker);
 void directory_release(struct directory *directory, struct place *place, unsigned worker);
 
 /* The count and workers of a place that this worker may not hold; zeros when there is none. */
@@ -38,10 +39,11 @@ void directory_look(struct directory *directory, const char *key, size_t length,
                     uint32_t *count, uint64_t *workers);
 
 /*
- * One more of something bounded (connections of an address): NULL when `limit` (0: none) are there already.
- * Given back with directory_leave.
+ * One more of something bounded (connections of an address): NULL when `limit` (0: none) are there
+ * already. Given back with directory_leave.
  */
-struct place *directory_enter(struct directory *directory, const char *key, size_t length, uint64_t limit);
+struct place *directory_enter(struct directory *directory, const char *key, size_t length,
+                              uint64_t limit);
 void directory_leave(struct directory *directory, struct place *place);
 
 /*
@@ -60,10 +62,10 @@ void directory_add_socket(struct directory *directory, struct socket_entry *entr
 void directory_remove_socket(struct directory *directory, struct socket_entry *entry);
 
 /*
- * Where is the socket of this id in this namespace?  -1: nowhere.  On worker `mine` *entry is set and
- * stays valid, since only that worker removes it; else it is NULL.
+ * Where is the socket of this id in this namespace?  -1: nowhere.  On worker `mine` *entry is set
+ * and stays valid, since only that worker removes it; else it is NULL.
  */
-int directory_find_socket(struct directory *directory, const uint8_t id[SOCKET_ID_BYTES], uint32_t space,
-                          unsigned mine, struct socket_entry **entry);
+int directory_find_socket(struct directory *directory, const uint8_t id[SOCKET_ID_BYTES],
+                          uint32_t space, unsigned mine, struct socket_entry **entry);
 
 #endif

@@ -1,4 +1,5 @@
-/* A mailbox: a stack that posters push with one compare-and-swap, turned over by the one who takes it. */
+/* A mailbox: a stack that posters push with one compare-and-swap, turned over by the one who takes
+ * it. */
 #include "gateway/mailbox.h"
 
 #include "common/log.h"
@@ -35,8 +36,8 @@ bool mailbox_post(struct mailbox *mailbox, struct mail *mail)
     atomic_fetch_add_explicit(&mailbox->depth, 1, memory_order_relaxed);
     do
         mail->next = newest;
-    while (!atomic_compare_exchange_weak_explicit(&mailbox->newest, &newest, mail, memory_order_release,
-                                                  memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&mailbox->newest, &newest, mail,
+                                                  memory_order_release, memory_order_relaxed));
     return newest == NULL;
 }
 

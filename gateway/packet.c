@@ -49,11 +49,11 @@ static uint8_t *put(uint8_t *at, const void *from, size_t bytes)
     return at + bytes;
 }
 
-struct packet *packet_new(const struct span *piece, size_t n_pieces, const struct attachment *attachment,
-                          size_t n_attachments)
+struct packet *packet_new(struct span header, const struct span *piece, size_t n_pieces,
+                          const struct attachment *attachment, size_t n_attachments)
 {
     struct packet *packet;
-    size_t text = 0, frames = 0;
+    size_t text = header.length, frames = 0;
     uint8_t *at;
 
     for (size_t i = 0; i < n_pieces; i++)
@@ -65,6 +65,7 @@ struct packet *packet_new(const struct span *piece, size_t n_pieces, const struc
     packet->text_at = (uint8_t)header_size(text);
     packet->attachments = (uint8_t)n_attachments;
     at = put_header(packet->frame, OPCODE_TEXT, text);
+    at = put(at, header.at, header.length);
     for (size_t i = 0; i < n_pieces; i++)
         at = put(at, piece[i].at, piece[i].length);
     for (size_t i = 0; i < n_attachments; i++) {

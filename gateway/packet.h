@@ -10,14 +10,14 @@
  * worker (one atomic reference a worker).  A parcel is one worker's wrapping of it, with a
  * plain count, queued by reference on each receiver.
  *
- * A packet is born in the form most clients want: whole WebSocket frames (RFC 6455 §5.2) of Engine.IO 4, a
- * text frame and one binary frame for each attachment, in one piece of memory.
+ * A packet is born in the form most clients want: whole WebSocket frames (RFC 6455 §5.2) of
+ * Engine.IO 4, a text frame and one binary frame for each attachment, in one piece of memory.
  */
 struct packet {
     _Atomic uint32_t references;
-    uint32_t frames;   /* bytes of frames in all */
-    uint32_t text;     /* bytes of the text frame's payload, the Engine.IO type included */
-    uint8_t text_at;   /* where that payload begins */
+    uint32_t frames; /* bytes of frames in all */
+    uint32_t text;   /* bytes of the text frame's payload, the Engine.IO type included */
+    uint8_t text_at; /* where that payload begins */
     uint8_t attachments;
     bool is_volatile;
     uint8_t frame[];
@@ -37,9 +37,10 @@ struct attachment {
     uint32_t length;
 };
 
-/* One text frame of the pieces in a row, then the attachments.  The caller holds the one reference. */
-struct packet *packet_new(const struct span *piece, size_t n_pieces, const struct attachment *attachment,
-                          size_t n_attachments);
+/* One text frame of the header and the pieces in a row, then the attachments.  The caller holds the
+ * one reference. */
+struct packet *packet_new(struct span header, const struct span *piece, size_t n_pieces,
+                          const struct attachment *attachment, size_t n_attachments);
 
 /* One frame of any opcode. */
 struct packet *packet_new_frame(enum websocket_opcode opcode, const void *payload, size_t bytes);

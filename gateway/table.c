@@ -1,4 +1,5 @@
-/* A hash table of links embedded in their owners; it doubles when there are as many links as buckets. */
+/* A hash table of links embedded in their owners; it doubles when there are as many links as
+ * buckets. */
 #include "gateway/table.h"
 
 #include "common/memory.h"

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * A chained hash table whose links live inside what it holds.  It owns its buckets only.  Hashes come
- * from table_hash, which is keyed with this process's own random key: names come from clients.
+ * A chained hash table whose links live inside what it holds.  It owns its buckets only.  Hashes
+ * come from table_hash, which is keyed with this process's own random key: names come from clients.
  */
 struct table_link {
     struct table_link *next;
@@ -31,6 +31,6 @@ struct table_link *table_first(const struct table *table, uint64_t hash);
 struct table_link *table_next(const struct table_link *link);
 
 /* From a link to the struct it lives in. */
-#define TABLE_ENTRY(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define TABLE_ENTRY(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 #endif

@@ -3,7 +3,8 @@
 
 #include <stddef.h>
 
-void timer_list_init(struct timer_list *list, uint64_t length_ms, void (*expired)(struct timer *timer))
+void timer_list_init(struct timer_list *list, uint64_t length_ms,
+                     void (*expired)(struct timer *timer))
 {
     list->head.previous = list->head.next = &list->head;
     list->length_ms = length_ms;

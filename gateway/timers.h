@@ -19,7 +19,8 @@ struct timer_list {
     void (*expired)(struct timer *timer); /* is called disarmed */
 };
 
-void timer_list_init(struct timer_list *list, uint64_t length_ms, void (*expired)(struct timer *timer));
+void timer_list_init(struct timer_list *list, uint64_t length_ms,
+                     void (*expired)(struct timer *timer));
 void timer_arm(struct timer_list *list, struct timer *timer, uint64_t now_ms);
 void timer_disarm(struct timer *timer);
 bool timer_is_armed(const struct timer *timer);

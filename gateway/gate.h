@@ -1,0 +1,45 @@
+#ifndef GATEWAY_GATE_H
+#define GATEWAY_GATE_H
+
+#include "gateway/snapshot.h"
+
+/*
+ * The gate: from a token to who its bearer is.  The first source that is present decides:
+ * `auth.token` in CONNECT, else `token` in the query of the handshake.
+ */
+
+/* Who somebody is, of one worker; counted without atomics.  The token's text is not kept. */
+struct identity {
+    uint32_t references;
+    const struct rules *rules; /* whose claims the slots are */
+    int64_t expires_s, issued_s;
+    struct span user; /* `sub`, a JSON string, inside payload */
+    uint32_t payload_bytes;
+    uint16_t n_claims;
+    char payload[]; /* the claims as they came; then the slots */
+};
+
+/* What a handshake or a CONNECT brought.  A gate_result below TOKEN_RESULTS is an enum
+ * token_result. */
+enum { GATE_NO_TOKEN = TOKEN_RESULTS };
+typedef unsigned gate_result;
+
+/* TOKEN_OK: *identity is the caller's reference. */
+gate_result gate_check(const struct snapshot *snapshot, struct span token, int64_t now_s,
+                       struct identity **identity);
+struct identity *identity_get(struct identity *identity);
+void identity_put(struct identity **identity);
+
+/* Write the value of each claim that the rules name; `value` has room for rules_claims() of them.
+ */
+void identity_claims(const struct identity *identity, struct json_value *value);
+
+/*
+ * The `data` of socketio-jwt for a refusal, as JSON:
+ * {"message":…,"code":…,"type":"UnauthorizedError"}, and its message alone, as a JSON string.  Both
+ * NUL-ended and at most GATE_TEXT_MAX long.
+ */
+#define GATE_TEXT_MAX 1024
+void gate_refusal(const struct snapshot *snapshot, gate_result result, char *message, char *data);
+
+#endif

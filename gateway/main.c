@@ -1,0 +1,170 @@
+/*
+ * sallyport-gateway: sockets in, events out.  The main thread reads files and waits for signals;
+ * the workers do everything else.
+ */
+#include "common/daemon.h"
+#include "common/log.h"
+#include "common/net.h"
+#include "gateway/worker.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RESERVED_DESCRIPTORS 64 /* files, libraries, the workers' own */
+#define HTTP_SHARE           8 /* of the descriptors one in so many is for connections that are no session \
+                                */
+
+static const char usage[] =
+    "usage: sallyport-gateway [-c FILE] [--check]\n"
+    "  -c, --config FILE   the config (default /etc/sallyport/sallyport.conf)\n"
+    "      --check         read config, keys and rules, say what is wrong, and stop\n"
+    "      --help, --version\n";
+
+struct options {
+    const char *config;
+    bool check;
+};
+
+static int usage_error(void)
+{
+    fputs(usage, stderr);
+    return 2;
+}
+
+/* 0: go on; else the exit status plus one. */
+static int parse_options(int argc, char **argv, struct options *options)
+{
+    static const struct option table[] = {{"config", required_argument, NULL, 'c'},
+                                          {"check", no_argument, NULL, 'k'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:", table, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            options->config = optarg;
+            break;
+        case 'k':
+            options->check = true;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return 1;
+        case 'v':
+            puts("sallyport-gateway " VERSION);
+            return 1;
+        default:
+            return usage_error() + 1;
+        }
+    }
+    if (optind == argc)
+        return 0;
+    fprintf(stderr, "sallyport-gateway: unexpected argument \"%s\"\n", argv[optind]);
+    return usage_error() + 1;
+}
+
+/* Descriptors are shared out so that neither sessions nor half-made requests can use them up. */
+static void set_bounds(struct gateway *gateway, const struct config *config)
+{
+    uint64_t descriptors = daemon_raise_descriptor_limit() - RESERVED_DESCRIPTORS;
+    uint64_t http = descriptors / HTTP_SHARE, wanted = config->limits_connections;
+
+    gateway->n_workers = (unsigned)config->gateway_workers;
+    if (gateway->n_workers == 0)
+        gateway->n_workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    if (gateway->n_workers > 64)
+        gateway->n_workers = 64;
+    gateway->max_connections = descriptors - http;
+    if (wanted && wanted < gateway->max_connections)
+        gateway->max_connections = wanted;
+    else if (wanted > gateway->max_connections)
+        log_warning("gateway.limits.connections is %llu, but only %llu descriptors can be had for "
+                    "them; raise "
+                    "LimitNOFILE or `ulimit -n`",
+                    (unsigned long long)wanted, (unsigned long long)gateway->max_connections);
+    http /= gateway->n_workers;
+    gateway->http_connections = http > 4096 ? 4096 : (unsigned)http;
+}
+
+/* systemd's socket is its own to remove; one that we made is ours. */
+static int listen_or_activated(const struct config *config, bool *is_ours, struct error *error)
+{
+    int fd;
+
+    error->text[0] = '\0';
+    fd = daemon_activated_socket(error);
+    *is_ours = fd < 0;
+    if (fd >= 0 || error->text[0])
+        return fd;
+    return net_listen(config->gateway_listen, error);
+}
+
+static int serve(struct snapshot *snapshot)
+{
+    struct gateway gateway = {.listen_fd = -1};
+    struct error error;
+    char where[256];
+    sigset_t signals;
+    int signal_number;
+    bool is_ours;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    set_bounds(&gateway, snapshot->config);
+    gateway.listen_fd = listen_or_activated(snapshot->config, &is_ours, &error);
+    if (gateway.listen_fd < 0 || !gateway_start(&gateway, snapshot, &error)) {
+        log_error("%s", error.text);
+        return 1;
+    }
+    net_listen_text(gateway.listen_fd, where, sizeof where);
+    log_info("listening on %s with %u workers, up to %llu connections", where, gateway.n_workers,
+             (unsigned long long)gateway.max_connections);
+    daemon_ready();
+    sigwait(&signals, &signal_number);
+    log_info("stopping: %s", strsignal(signal_number));
+    daemon_stopping();
+    if (is_ours)
+        net_unlisten(snapshot->config->gateway_listen);
+    close(gateway.listen_fd);
+    gateway_stop(&gateway);
+    gateway_join(&gateway);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.config = "/etc/sallyport/sallyport.conf"};
+    struct snapshot *snapshot;
+    struct error error;
+    int status = parse_options(argc, argv, &options);
+
+    if (status)
+        return status - 1;
+    log_open("sallyport-gateway");
+    daemon_forbid_core_dumps();
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0) {
+        log_error("libsodium cannot be started");
+        return 1;
+    }
+    snapshot = snapshot_read(options.config, &error);
+    if (!snapshot) {
+        log_error("%s", error.text);
+        return 1;
+    }
+    if (options.check)
+        printf("sallyport-gateway: %s: the config, keys and rules are in order\n", options.config);
+    else
+        status = serve(snapshot);
+    snapshot_put(&snapshot);
+    return status;
+}

@@ -1,0 +1,289 @@
+/* An Engine.IO session's life: open, heartbeat, what is queued, one door out. */
+#include "gateway/session.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "gateway/socketio.h"
+#include "gateway/websocket.h"
+#include "gateway/worker.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct {
+    const char *word, *socketio;
+    uint16_t code;
+} reasons[] = {
+#define REASON(reason, word, socketio, code) {word, socketio, code},
+    CLOSE_REASONS(REASON)
+#undef REASON
+};
+
+static void list_add(struct session *head, struct session *session)
+{
+    session->previous = head->previous;
+    session->next = head;
+    session->previous->next = session;
+    head->previous = session;
+}
+
+static void list_remove(struct session *session)
+{
+    session->previous->next = session->next;
+    session->next->previous = session->previous;
+}
+
+/* The one function that changes a session's state. */
+static void move(struct session *session, enum session_state state)
+{
+    list_remove(session);
+    session->state = (uint8_t)state;
+    list_add(&session->worker->sessions[state], session);
+}
+
+static void touch(struct session *session)
+{
+    if (session->is_touched)
+        return;
+    session->is_touched = true;
+    session->next_touched = session->worker->touched;
+    session->worker->touched = session;
+}
+
+static void queue(struct session *session, struct parcel *parcel)
+{
+    if (!session->outbox)
+        session->outbox = outbox_borrow(&session->worker->free_outboxes);
+    outbox_push(session->outbox, parcel);
+    session->worker->queued++;
+    touch(session);
+}
+
+static void queue_packet(struct session *session, struct packet *packet)
+{
+    struct parcel *parcel = parcel_new(packet);
+
+    queue(session, parcel);
+    parcel_put(&parcel);
+}
+
+/* Engine.IO 4, "Handshake": the open packet. */
+static void send_open(struct session *session)
+{
+    const struct config *config = session->worker->snapshot->config;
+    char sid[SESSION_ID_TEXT + 1], text[256];
+    int length;
+    struct span piece;
+
+    session_id_text(session->id, sid);
+    length = snprintf(text, sizeof text,
+                      "0{\"sid\":\"%s\",\"upgrades\":[],\"pingInterval\":%llu,\"pingTimeout\":%llu,"
+                      "\"maxPayload\":%llu}",
+                      sid, (unsigned long long)config->gateway_ping_interval,
+                      (unsigned long long)config->gateway_ping_timeout,
+                      (unsigned long long)config->limits_max_payload);
+    piece = (struct span){text, (uint32_t)length};
+    session_send_packet(session, packet_new(piece, NULL, 0, NULL, 0));
+}
+
+static void pong_received(struct session *session)
+{
+    struct worker *worker = session->worker;
+
+    timer_arm(&worker->ping, &session->heartbeat, worker->now_ms);
+}
+
+/* Engine.IO 4, "Packet types", as far as a client may send them over a WebSocket. */
+static void text_message(struct session *session, const char *text, size_t length)
+{
+    switch (length ? text[0] : '\0') {
+    case '1': /* close */
+        session_close(session, CLOSE_CLIENT);
+        break;
+    case '3': /* pong */
+        pong_received(session);
+        break;
+    case '4': /* message */
+        socketio_text(session, text + 1, length - 1);
+        break;
+    case '6': /* noop */
+        break;
+    default:
+        session_close(session, CLOSE_BAD_PACKET);
+    }
+}
+
+static void free_session(struct session *session)
+{
+    struct worker *worker = session->worker;
+
+    websocket_release(session);
+    outbox_return(&worker->free_outboxes, &session->outbox);
+    identity_put(&session->identity);
+    directory_leave(worker->gateway->directory, session->address_place);
+    atomic_fetch_sub(&worker->gateway->connections, 1);
+    worker->n_sessions--;
+    free(session);
+}
+
+const char *close_reason_word(enum close_reason reason)
+{
+    return reasons[reason].word;
+}
+
+const char *close_reason_socketio(enum close_reason reason)
+{
+    return reasons[reason].socketio;
+}
+
+void session_id_text(const uint8_t id[SESSION_ID_BYTES], char text[SESSION_ID_TEXT + 1])
+{
+    sodium_bin2base64(text, SESSION_ID_TEXT + 1, id, SESSION_ID_BYTES,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+void session_open(struct worker *worker, int fd, const struct admission *admission,
+                  const void *first, size_t bytes)
+{
+    struct session *session = memory_zeroed(1, sizeof *session);
+
+    session->worker = worker;
+    session->fd = fd;
+    session->identity = admission->identity;
+    session->admission = (uint8_t)admission->result;
+    session->address = admission->address;
+    session->address_place = admission->address_place;
+    session->state = SESSION_WEBSOCKET;
+    list_add(&worker->sessions[SESSION_WEBSOCKET], session);
+    worker->n_sessions++;
+    randombytes_buf(session->id, sizeof session->id);
+    COUNT(worker, handshakes);
+    timer_arm(&worker->ping, &session->heartbeat, worker->now_ms);
+    timer_arm(&worker->connect, &session->deadline, worker->now_ms);
+    send_open(session);
+    websocket_open(session, first, bytes);
+    if (worker->is_stopping)
+        session_close(session, CLOSE_SHUTDOWN);
+}
+
+void session_send(struct session *session, struct parcel *parcel)
+{
+    if (session->state == SESSION_CLOSING)
+        return;
+    if (parcel->packet->is_volatile && session->is_blocked) {
+        COUNT(session->worker, dropped_volatile);
+        return;
+    }
+    queue(session, parcel);
+    COUNT(session->worker, deliveries);
+}
+
+void session_send_packet(struct session *session, struct packet *packet)
+{
+    struct parcel *parcel = parcel_new(packet);
+
+    session_send(session, parcel);
+    parcel_put(&parcel);
+}
+
+void session_message(struct session *session, enum websocket_opcode opcode, const uint8_t *bytes,
+                     size_t length)
+{
+    if (session->state == SESSION_CLOSING)
+        return;
+    if (opcode == OPCODE_TEXT)
+        text_message(session, (const char *)bytes, length);
+    else
+        socketio_binary(session, bytes, length);
+}
+
+void session_flush(struct session *session)
+{
+    uint64_t limit = session->worker->snapshot->config->limits_queued_bytes;
+
+    if (session->fd < 0)
+        return;
+    websocket_flush(session);
+    if (session->is_blocked && limit && session->outbox && session->outbox->bytes > limit) {
+        log_info("closing a client that reads too slowly: %zu bytes wait", session->outbox->bytes);
+        session_end(session, CLOSE_SLOW_CONSUMER);
+    }
+}
+
+void session_close(struct session *session, enum close_reason reason)
+{
+    struct worker *worker = session->worker;
+
+    if (session->state == SESSION_CLOSING)
+        return;
+    session->reason = (uint8_t)reason;
+    counter_add(&worker->counters.closed[reason], 1);
+    socketio_close(session, reason);
+    move(session, SESSION_CLOSING);
+    timer_disarm(&session->heartbeat);
+    timer_arm(&worker->close, &session->deadline, worker->now_ms);
+    if (reasons[reason].code)
+        queue_packet(session, websocket_close_frame(reasons[reason].code));
+    touch(session);
+}
+
+void session_end(struct session *session, enum close_reason reason)
+{
+    struct worker *worker = session->worker;
+
+    session_close(session, reason);
+    if (session->fd < 0)
+        return;
+    close(session->fd);
+    session->fd = -1;
+    timer_disarm(&session->deadline);
+    list_remove(session);
+    session->next = worker->ended;
+    worker->ended = session;
+}
+
+void session_reap(struct worker *worker)
+{
+    while (worker->ended) {
+        struct session *session = worker->ended;
+
+        worker->ended = session->next;
+        free_session(session);
+    }
+}
+
+void session_connected(struct session *session)
+{
+    timer_disarm(&session->deadline);
+}
+
+void session_ping_due(struct timer *heartbeat)
+{
+    struct session *session = TABLE_ENTRY(heartbeat, struct session, heartbeat);
+    struct worker *worker = session->worker;
+
+    session_send(session, worker->ping_parcel);
+    timer_arm(&worker->pong, heartbeat, worker->now_ms);
+}
+
+void session_pong_missing(struct timer *heartbeat)
+{
+    session_close(TABLE_ENTRY(heartbeat, struct session, heartbeat), CLOSE_PING_TIMEOUT);
+}
+
+void session_connect_missing(struct timer *deadline)
+{
+    session_close(TABLE_ENTRY(deadline, struct session, deadline), CLOSE_CONNECT_TIMEOUT);
+}
+
+void session_close_overdue(struct timer *deadline)
+{
+    struct session *session = TABLE_ENTRY(deadline, struct session, deadline);
+
+    session_end(session, session->reason);
+}

@@ -1,0 +1,130 @@
+#ifndef GATEWAY_SESSION_H
+#define GATEWAY_SESSION_H
+
+#include "common/net.h"
+#include "gateway/gate.h"
+#include "gateway/outbox.h"
+#include "gateway/timers.h"
+#include "gateway/watch.h"
+
+struct worker;
+struct socket;
+struct lease;
+struct assembly;
+
+/*
+ * An Engine.IO session: one client's transport, its heartbeat, what waits to be sent to it, and its
+ * end.  It is always on the list of its state; session_close is the only door out.
+ */
+enum session_state { SESSION_WEBSOCKET, SESSION_CLOSING, SESSION_STATES };
+
+/*
+ * Why a session ends:
+ *   R(reason, word in the log and label of the counter, what Socket.IO calls it, WebSocket close
+ * code) Code 0: no close frame is sent, the connection is gone or the client's own close is
+ * answered.
+ */
+/* clang-format off */
+#define CLOSE_REASONS(R) \
+ R(CLOSE_CLIENT,          "client_closed",   "transport close",      0) \
+ R(CLOSE_LOST,            "connection_lost", "transport error",      0) \
+ R(CLOSE_PING_TIMEOUT,    "ping_timeout",    "ping timeout",         1000) \
+ R(CLOSE_CONNECT_TIMEOUT, "connect_timeout", "forced close",         1008) \
+ R(CLOSE_BAD_FRAME,       "bad_frame",       "transport error",      1002) \
+ R(CLOSE_BAD_TEXT,        "bad_text",        "transport error",      1007) \
+ R(CLOSE_BAD_PACKET,      "bad_packet",      "parse error",          1002) \
+ R(CLOSE_TOO_BIG,         "too_big",         "transport error",      1009) \
+ R(CLOSE_SLOW_CONSUMER,   "slow_consumer",   "forced close",         1008) \
+ R(CLOSE_UNAUTHORIZED,    "unauthorized",    "forced close",         1008) \
+ R(CLOSE_LIMIT,           "limit",           "forced close",         1008) \
+ R(CLOSE_SHUTDOWN,        "shutting_down",   "server shutting down", 1001)
+/* clang-format on */
+
+enum close_reason {
+#define CLOSE_REASON(reason, word, socketio, code) reason,
+    CLOSE_REASONS(CLOSE_REASON)
+#undef CLOSE_REASON
+        CLOSE_REASONS_N
+};
+
+const char *close_reason_word(enum close_reason reason);
+const char *close_reason_socketio(enum close_reason reason);
+
+#define SESSION_ID_BYTES 15
+#define SESSION_ID_TEXT  20 /* base64url, without a NUL */
+
+struct session {
+    struct watch watch; /* of fd; first */
+    struct worker *worker;
+    struct session *previous, *next; /* of its state's list */
+    struct session *next_touched;    /* those with something to write when the turn ends */
+    struct timer heartbeat;          /* next ping, or deadline of the pong */
+    struct timer deadline;           /* of the first CONNECT, or of a closing client */
+    struct outbox *outbox;           /* lent; NULL: nothing waits */
+    struct lease *lease;             /* lent by websocket.c inside a frame or message */
+    struct assembly *assembly;       /* a binary packet of which attachments are still missing */
+    struct socket *sockets;          /* one for each namespace it is connected to */
+    struct identity *identity;   /* from the handshake's token; NULL unless admission is TOKEN_OK */
+    struct place *address_place; /* its address among the counted ones */
+    int fd;
+    uint8_t admission; /* gate_result of the handshake's token */
+    uint8_t state;     /* enum session_state */
+    uint8_t reason;    /* enum close_reason, once closing */
+    bool is_touched, is_blocked, has_shut;
+    struct net_address address;
+    uint8_t id[SESSION_ID_BYTES];
+    uint64_t next_event_us; /* when one more event would be exactly at the limit: see socketio.c */
+};
+
+/* What the HTTP handshake learned, handed over with the connection. */
+struct admission {
+    struct identity *identity;
+    gate_result result;
+    struct net_address address;
+    struct place *address_place;
+};
+
+/*
+ * A WebSocket has been opened: takes over the descriptor and the admission, sends the open packet,
+ * and reads the bytes that came with the request.
+ */
+void session_open(struct worker *worker, int fd, const struct admission *admission,
+                  const void *first, size_t bytes);
+
+/* Queue for the client; nothing happens to a closing one.  Takes a reference of its own. */
+void session_send(struct session *session, struct parcel *parcel);
+
+/* The same for a packet that goes to this client alone: takes over the caller's reference. */
+void session_send_packet(struct session *session, struct packet *packet);
+
+/* A whole message from the transport. */
+void session_message(struct session *session, enum websocket_opcode opcode, const uint8_t *bytes,
+                     size_t length);
+
+/* Write what waits; called at the end of the turn. */
+void session_flush(struct session *session);
+
+/*
+ * The only way a session ends: its sockets leave, what is queued and a close frame still go out,
+ * and it is freed when a later turn ends.  Does nothing when it is closing already.
+ */
+void session_close(struct session *session, enum close_reason reason);
+
+/* The connection is gone: nothing more can be sent. */
+void session_end(struct session *session, enum close_reason reason);
+
+/* Free what ended this turn. */
+void session_reap(struct worker *worker);
+
+/* The first CONNECT has succeeded: the session is no longer bound to a deadline. */
+void session_connected(struct session *session);
+
+/* For the worker's timer lists. */
+void session_ping_due(struct timer *heartbeat);
+void session_pong_missing(struct timer *heartbeat);
+void session_connect_missing(struct timer *deadline);
+void session_close_overdue(struct timer *deadline);
+
+void session_id_text(const uint8_t id[SESSION_ID_BYTES], char text[SESSION_ID_TEXT + 1]);
+
+#endif

@@ -1,0 +1,104 @@
+/* Config, keys, rules and the client's bundle, read together: a running gateway never sees half of
+ * a change. */
+#include "gateway/snapshot.h"
+
+#include "common/log.h"
+#include "common/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENT_MAX_BYTES (4 * 1024 * 1024)
+
+static void warn(const char *text, void *context)
+{
+    (void)context;
+    log_warning("%s", text);
+}
+
+static bool read_trusted(struct snapshot *snapshot, struct error *error)
+{
+    config_texts texts = snapshot->config->gateway_trusted_proxies;
+    size_t n = 0;
+
+    while (texts[n])
+        n++;
+    snapshot->trusted = memory_zeroed(n + 1, sizeof *snapshot->trusted);
+    for (; snapshot->n_trusted < n; snapshot->n_trusted++)
+        if (!net_network_parse(texts[snapshot->n_trusted], &snapshot->trusted[snapshot->n_trusted],
+                               error))
+            return false;
+    return true;
+}
+
+static bool read_client(struct snapshot *snapshot, struct error *error)
+{
+    const char *path = snapshot->config->gateway_client;
+    FILE *file;
+    bool is_whole;
+
+    if (!path[0])
+        return true;
+    file = fopen(path, "re");
+    if (!file)
+        return error_set(error, "gateway.client: cannot open %s: %s", path, strerror(errno));
+    snapshot->client = memory_new(CLIENT_MAX_BYTES);
+    snapshot->client_bytes = fread(snapshot->client, 1, CLIENT_MAX_BYTES, file);
+    is_whole = !ferror(file) && fgetc(file) == EOF;
+    fclose(file);
+    if (!is_whole)
+        return error_set(error, "gateway.client: cannot read %s, or it is larger than 4 MiB", path);
+    snapshot->client = memory_resize(snapshot->client, snapshot->client_bytes + 1, 1);
+    return true;
+}
+
+struct snapshot *snapshot_read(const char *config_path, struct error *error)
+{
+    struct snapshot *snapshot = memory_zeroed(1, sizeof *snapshot);
+
+    atomic_init(&snapshot->references, 1);
+    snapshot->config = config_read(config_path, error);
+    if (!snapshot->config)
+        goto failed;
+    snapshot->policy.issuer = snapshot->config->token_issuer;
+    snapshot->policy.audiences = snapshot->config->token_audience;
+    snapshot->keyring = keyring_read(snapshot->config->keys, error);
+    if (!snapshot->keyring)
+        goto failed;
+    snapshot->rules = rules_read(snapshot->config->gateway_rules, warn, NULL, error);
+    if (!snapshot->rules)
+        goto failed;
+    if (!read_trusted(snapshot, error) || !read_client(snapshot, error))
+        goto failed;
+    return snapshot;
+
+failed:
+    snapshot_put(&snapshot);
+    return NULL;
+}
+
+struct snapshot *snapshot_get(struct snapshot *snapshot)
+{
+    atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);
+    return snapshot;
+}
+
+void snapshot_put(struct snapshot **snapshot)
+{
+    struct snapshot *s = *snapshot;
+
+    *snapshot = NULL;
+    if (!s || atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) > 1)
+        return;
+    free(s->client);
+    free(s->trusted);
+    if (s->rules)
+        rules_put(&s->rules);
+    if (s->keyring)
+        keyring_put(&s->keyring);
+    if (s->config)
+        config_free(&s->config);
+    free(s);
+}

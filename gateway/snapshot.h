@@ -1,0 +1,32 @@
+#ifndef GATEWAY_SNAPSHOT_H
+#define GATEWAY_SNAPSHOT_H
+
+#include "common/config.h"
+#include "common/net.h"
+#include "common/token.h"
+#include "gateway/rules.h"
+
+#include <stdatomic.h>
+
+/*
+ * Everything that is read from files, read whole and checked whole: the main thread makes one, the
+ * workers hold it.  Immutable, counted atomically.
+ */
+struct snapshot {
+    _Atomic uint32_t references;
+    struct config *config;
+    struct keyring *keyring;
+    struct rules *rules;
+    struct token_policy policy; /* borrows from config */
+    struct net_network *trusted;
+    size_t n_trusted;
+    char *client; /* the bundle served as socket.io.js, NULL: none */
+    size_t client_bytes;
+};
+
+/* NULL: error.  Warnings go to the log. */
+struct snapshot *snapshot_read(const char *config_path, struct error *error);
+struct snapshot *snapshot_get(struct snapshot *snapshot);
+void snapshot_put(struct snapshot **snapshot);
+
+#endif

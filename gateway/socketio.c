@@ -1,0 +1,717 @@
+/*
+ * Socket.IO 5: a session's namespaces, and what passes between a client's packets and the rules.
+ * What a rule means is relay.c's; who may connect is gate.c's; where a room's members are,
+ * rooms.c's.
+ */
+#include "gateway/socketio.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "gateway/packet_text.h"
+#include "gateway/worker.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A binary packet whose attachments are still arriving. */
+struct assembly {
+    uint32_t expected, arrived;
+    size_t bytes; /* of all that has arrived */
+    char *text;
+    size_t text_length;
+    struct attachment attachment[];
+};
+
+/* The stage of one event or moment of one socket. */
+struct scene {
+    struct relay_stage stage; /* first */
+    struct socket *socket;
+    uint64_t ack_id;
+    char id[SESSION_ID_TEXT + 1];
+};
+
+#define TEXT_SPAN(text) ((struct span){(text), (uint32_t)strlen(text)})
+
+static struct worker *worker_of(const struct socket *socket)
+{
+    return socket->session->worker;
+}
+
+static uint32_t space_number(const struct socket *socket)
+{
+    return socket->entry.space;
+}
+
+/* A packet of one socket's namespace: header, JSON, attachments. */
+static struct packet *make_packet(const struct rules_namespace *space, enum packet_type type,
+                                  const uint64_t *id, const struct relay_message *message)
+{
+    struct packet_text text = {.type = type, .namespace = rules_namespace_name(space)};
+    char header[PACKET_HEADER_SIZE];
+
+    text.attachments = (uint32_t)message->n_attachments;
+    if (message->n_attachments > 0)
+        text.type = type == PACKET_EVENT ? PACKET_BINARY_EVENT : PACKET_BINARY_ACK;
+    if (id) {
+        text.has_id = true;
+        text.id = *id;
+    }
+    return packet_new((struct span){header, (uint32_t)packet_text_write_header(&text, header)},
+                      message->piece, message->n_pieces, message->attachment,
+                      message->n_attachments);
+}
+
+/* A packet the gateway itself says, to a namespace that may be unknown. */
+static void send_own(struct session *session, enum packet_type type, struct span space,
+                     const char *json)
+{
+    struct packet_text text = {.type = type, .namespace = space};
+    struct span piece = TEXT_SPAN(json);
+    char header[PACKET_HEADER_SIZE];
+
+    session_send_packet(
+        session,
+        packet_new((struct span){header, (uint32_t)packet_text_write_header(&text, header)}, &piece,
+                   1, NULL, 0));
+}
+
+/* The stage. */
+
+static struct socket *subject(const struct relay_stage *stage)
+{
+    return ((const struct scene *)(const void *)stage)->socket;
+}
+
+static void key_of(const struct socket *socket, struct span room, struct room_key *key)
+{
+    room_key_make(key, rules_namespace_name(socket->space), room);
+}
+
+static bool stage_is_in(struct relay_stage *stage, struct span room)
+{
+    struct room_key key;
+
+    key_of(subject(stage), room, &key);
+    return rooms_is_in(subject(stage), &key);
+}
+
+static bool stage_join(struct relay_stage *stage, struct span room)
+{
+    struct socket *socket = subject(stage);
+    struct worker *worker = worker_of(socket);
+    uint64_t limit = worker->snapshot->config->limits_rooms;
+    unsigned own = socket->identity ? 2 : 1; /* the namespace and the user are not counted */
+    struct room_key key;
+
+    if (socket->has_left)
+        return true;
+    key_of(socket, room, &key);
+    if (limit && socket->n_rooms >= limit + own && !rooms_is_in(socket, &key)) {
+        COUNT(worker, joins_refused);
+        return false;
+    }
+    rooms_join(worker, socket, &key);
+    return true;
+}
+
+static void stage_leave(struct relay_stage *stage, struct span room)
+{
+    struct room_key key;
+
+    if (subject(stage)->has_left)
+        return;
+    key_of(subject(stage), room, &key);
+    rooms_leave(worker_of(subject(stage)), subject(stage), &key);
+}
+
+static uint64_t stage_count(struct relay_stage *stage, struct span room)
+{
+    struct room_key key;
+
+    key_of(subject(stage), room, &key);
+    return rooms_count(worker_of(subject(stage)), &key);
+}
+
+static uint64_t emit_to_self(struct socket *socket, struct packet *packet)
+{
+    if (socket->has_left) {
+        packet_put(&packet);
+        return 0;
+    }
+    session_send_packet(socket->session, packet);
+    return 1;
+}
+
+/* The computed room `id:SOCKET`, which nobody joins. */
+static bool is_socket_room(struct span room, uint8_t id[SOCKET_ID_BYTES])
+{
+    size_t bytes;
+
+    if (room.length != 3 + SESSION_ID_TEXT || memcmp(room.at, "id:", 3) != 0)
+        return false;
+    return sodium_base642bin(id, SOCKET_ID_BYTES, room.at + 3, SESSION_ID_TEXT, NULL, &bytes, NULL,
+                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+           bytes == SOCKET_ID_BYTES;
+}
+
+static uint64_t stage_emit(struct relay_stage *stage, enum relay_target target, struct span room,
+                           bool is_volatile, const struct relay_message *message)
+{
+    struct socket *socket = subject(stage);
+    struct worker *worker = worker_of(socket);
+    struct packet *packet = make_packet(socket->space, PACKET_EVENT, NULL, message);
+    const struct socket *except = target == TARGET_OTHERS || target == TARGET_TO ? socket : NULL;
+    uint8_t id[SOCKET_ID_BYTES];
+    struct room_key key;
+
+    packet->is_volatile = is_volatile;
+    if (target == TARGET_SELF)
+        return emit_to_self(socket, packet);
+    if (target == TARGET_OTHERS || target == TARGET_ALL)
+        room = (struct span){"", 0};
+    else if (is_socket_room(room, id))
+        return rooms_emit_to_socket(worker, id, space_number(socket), packet, except);
+    key_of(socket, room, &key);
+    return rooms_emit(worker, &key, packet, except);
+}
+
+static void stage_ack(struct relay_stage *stage, const struct relay_message *message)
+{
+    const struct scene *scene = (const struct scene *)(const void *)stage;
+
+    emit_to_self(scene->socket,
+                 make_packet(scene->socket->space, PACKET_ACK, &scene->ack_id, message));
+}
+
+static void leave(struct socket *socket, const char *reason);
+
+static void stage_disconnect(struct relay_stage *stage)
+{
+    struct socket *socket = subject(stage);
+
+    if (socket->has_left)
+        return;
+    send_own(socket->session, PACKET_DISCONNECT, rules_namespace_name(socket->space), "");
+    leave(socket, "server namespace disconnect");
+}
+
+static const struct relay_operations operations = {
+    .is_in = stage_is_in,
+    .join = stage_join,
+    .leave = stage_leave,
+    .emit = stage_emit,
+    .ack = stage_ack,
+    .count = stage_count,
+    .disconnect = stage_disconnect,
+};
+
+static void set_scene(struct scene *scene, struct socket *socket)
+{
+    struct worker *worker = worker_of(socket);
+
+    memset(scene, 0, sizeof *scene);
+    scene->socket = socket;
+    session_id_text(socket->entry.id, scene->id);
+    scene->stage = (struct relay_stage){
+        .operations = &operations,
+        .subject = socket,
+        .rules = socket->space,
+        .variable = socket->variable,
+        .id = {scene->id, SESSION_ID_TEXT},
+        .auth = {socket->auth, socket->auth_length},
+        .claim = worker->claim,
+        .buckets = &socket->buckets,
+        .now_s = clock_wall_s(),
+        .now_ms = worker->now_ms,
+    };
+    if (socket->identity) {
+        scene->stage.user = socket->identity->user;
+        identity_claims(socket->identity, worker->claim);
+    } else {
+        scene->stage.claim = NULL;
+    }
+}
+
+/* A moment of a socket that is leaving: nobody is left to be answered. */
+static void run_moment(struct socket *socket, enum rules_moment moment, const char *reason)
+{
+    struct scene scene;
+    struct relay_verdict verdict;
+
+    set_scene(&scene, socket);
+    scene.stage.reason = TEXT_SPAN(reason);
+    verdict = relay_check_moment(&scene.stage, moment);
+    if (verdict.result == RELAY_DONE)
+        relay_act(&scene.stage, &verdict);
+}
+
+/* Joining and leaving a namespace. */
+
+static void log_presence(const struct socket *socket, const char *what)
+{
+    const char *name = socket->session->worker->snapshot->config->gateway_log_claim;
+    struct span path = TEXT_SPAN(name), space = rules_namespace_name(socket->space);
+    char address[NET_ADDRESS_TEXT], id[SESSION_ID_TEXT + 1], who[256] = "a guest";
+    struct json_value value;
+    ptrdiff_t length = 0;
+
+    if (socket->identity) {
+        const struct identity *identity = socket->identity;
+        struct span payload = {identity->payload, identity->payload_bytes};
+
+        if (!scan_member(payload, &path, 1, &value))
+            value = (struct json_value){.text = identity->user, .type = VALUE_STRING};
+        if (value.type == VALUE_STRING)
+            length = scan_decode_string(value.text, who, sizeof who - 1);
+        if (value.type != VALUE_STRING || length < 0)
+            length = snprintf(who, sizeof who, "%.*s", (int)value.text.length, value.text.at);
+        who[length < (ptrdiff_t)sizeof who ? length : (ptrdiff_t)sizeof who - 1] = '\0';
+    }
+    session_id_text(socket->entry.id, id);
+    log_info("%s: %s (socket %s, namespace %.*s, address %s)", what, who, id, (int)space.length,
+             space.at, net_address_text(&socket->session->address, address));
+}
+
+static void join_user_room(struct socket *socket)
+{
+    char room[ROOM_NAME_MAX] = "user:";
+    ptrdiff_t length = scan_decode_string(socket->identity->user, room + 5, sizeof room - 5);
+    struct room_key key;
+
+    assert(length > 0); /* token.c bounds the subject, and jansson took it */
+    key_of(socket, (struct span){room, (uint32_t)(5 + length)}, &key);
+    rooms_join(worker_of(socket), socket, &key);
+}
+
+/* Gone from its session and every room; what rules still say of it is said here. */
+static void leave(struct socket *socket, const char *reason)
+{
+    struct worker *worker = worker_of(socket);
+    struct socket **at = &socket->session->sockets;
+
+    if (socket->has_left)
+        return;
+    socket->has_left = true;
+    run_moment(socket, MOMENT_DISCONNECTING, reason);
+    rooms_leave_all(worker, socket);
+    run_moment(socket, MOMENT_DISCONNECT, reason);
+    log_presence(socket, reason);
+    directory_remove_socket(worker->gateway->directory, &socket->entry);
+    while (*at != socket)
+        at = &(*at)->next;
+    *at = socket->next;
+    socket->next = worker->left;
+    worker->left = socket;
+}
+
+static void free_socket(struct socket *socket)
+{
+    size_t n = socket->variable ? rules_variables(socket->space) : 0;
+
+    for (size_t i = 0; i < n; i++)
+        free(socket->variable[i].json);
+    free(socket->variable);
+    free(socket->buckets);
+    free(socket->auth);
+    free(socket->room);
+    identity_put(&socket->identity);
+    free(socket);
+}
+
+/* CONNECT. */
+
+/* The token of CONNECT's payload, decoded into `buffer`; empty when there is none. */
+static struct span connect_token(struct span payload, char *buffer, size_t size)
+{
+    static const struct span name = {"token", 5};
+    struct json_value value;
+    ptrdiff_t length;
+
+    if (!payload.length || !scan_member(payload, &name, 1, &value) || value.type == VALUE_NULL)
+        return (struct span){"", 0};
+    length = value.type == VALUE_STRING ? scan_decode_string(value.text, buffer, size) : -1;
+    return length < 0 ? (struct span){"?", 1} : (struct span){buffer, (uint32_t)length};
+}
+
+/* What CONNECT brought besides a token, for `$auth`. */
+static void keep_auth(struct socket *socket, struct span payload)
+{
+    uint64_t limit = worker_of(socket)->snapshot->config->limits_kept_bytes;
+    json_t *object = payload.length ? json_loadb(payload.at, payload.length, 0, NULL) : NULL;
+
+    if (rules_namespace_authenticate(socket->space) != AUTHENTICATE_NONE)
+        json_object_del(object, "token");
+    if (json_object_size(object) > 0 && payload.length <= limit)
+        socket->auth = json_dumps(object, JSON_COMPACT);
+    if (socket->auth)
+        socket->auth_length = (uint32_t)strlen(socket->auth);
+    json_decref(object);
+}
+
+static gate_result check_token(struct session *session, const struct rules_namespace *space,
+                               struct span payload, struct identity **identity)
+{
+    enum rules_authenticate authenticate = rules_namespace_authenticate(space);
+    char buffer[TOKEN_MAX_BYTES + 1];
+    struct span token = connect_token(payload, buffer, sizeof buffer);
+    gate_result result = session->admission;
+
+    *identity = NULL;
+    if (authenticate == AUTHENTICATE_NONE)
+        return TOKEN_OK;
+    if (token.length)
+        result = gate_check(session->worker->snapshot, token, clock_wall_s(), identity);
+    else if (session->identity)
+        *identity = identity_get(session->identity);
+    if (result == GATE_NO_TOKEN && authenticate == AUTHENTICATE_OPTIONAL)
+        return TOKEN_OK;
+    return result;
+}
+
+static void refuse_token(struct session *session, struct span space, gate_result result)
+{
+    char message[GATE_TEXT_MAX], data[GATE_TEXT_MAX], json[2 * GATE_TEXT_MAX + 32];
+
+    COUNT(session->worker, refused_tokens);
+    gate_refusal(session->worker->snapshot, result, message, data);
+    snprintf(json, sizeof json, "{\"message\":%s,\"data\":%s}", message, data);
+    send_own(session, PACKET_CONNECT_ERROR, space, json);
+    log_info("refused: %s", message);
+    session_close(session, CLOSE_UNAUTHORIZED);
+}
+
+static struct socket *socket_new(struct session *session, const struct rules_namespace *space,
+                                 struct identity *identity)
+{
+    struct worker *worker = session->worker;
+    struct socket *socket = memory_zeroed(1, sizeof *socket);
+    size_t n = rules_variables(space);
+
+    socket->session = session;
+    socket->space = space;
+    socket->identity = identity;
+    socket->entry.worker = (uint8_t)worker->index;
+    for (size_t i = 0; rules_namespace_at(worker->snapshot->rules, i) != space; i++)
+        socket->entry.space++;
+    if (n > 0)
+        socket->variable = memory_zeroed(n, sizeof *socket->variable);
+    randombytes_buf(socket->entry.id, sizeof socket->entry.id);
+    return socket;
+}
+
+/* The user's sockets in this namespace are as many as may be. */
+static bool is_one_too_many(const struct socket *socket)
+{
+    uint64_t limit = worker_of(socket)->snapshot->config->limits_per_user;
+    char room[ROOM_NAME_MAX] = "user:";
+    ptrdiff_t length;
+    struct room_key key;
+
+    if (!limit || !socket->identity)
+        return false;
+    length = scan_decode_string(socket->identity->user, room + 5, sizeof room - 5);
+    key_of(socket, (struct span){room, (uint32_t)(5 + length)}, &key);
+    return rooms_count(worker_of(socket), &key) >= limit;
+}
+
+/* It is in: first the answer, then what the rules do. */
+static void welcome(struct socket *socket, struct scene *scene, const struct relay_verdict *verdict)
+{
+    struct session *session = socket->session;
+    struct worker *worker = session->worker;
+    struct room_key everyone;
+    char json[64];
+
+    COUNT(worker, connects);
+    session_connected(session);
+    socket->next = session->sockets;
+    session->sockets = socket;
+    directory_add_socket(worker->gateway->directory, &socket->entry);
+    key_of(socket, (struct span){"", 0}, &everyone);
+    rooms_join(worker, socket, &everyone);
+    if (socket->identity)
+        join_user_room(socket);
+    snprintf(json, sizeof json, "{\"sid\":\"%s\"}", scene->id);
+    send_own(session, PACKET_CONNECT, rules_namespace_name(socket->space), json);
+    log_presence(socket, "connected");
+    if (verdict->result == RELAY_DONE)
+        relay_act(&scene->stage, verdict);
+}
+
+/* Refused after its token was good: by a limit, or by the rules' `deny`. */
+static void refuse_socket(struct socket *socket, struct span reason)
+{
+    char json[GATE_TEXT_MAX];
+
+    snprintf(json, sizeof json, "{\"message\":%.*s}", (int)reason.length, reason.at);
+    send_own(socket->session, PACKET_CONNECT_ERROR, rules_namespace_name(socket->space), json);
+    free_socket(socket);
+}
+
+static void enter(struct socket *socket)
+{
+    struct session *session = socket->session;
+    struct scene scene;
+    struct relay_verdict verdict;
+
+    if (is_one_too_many(socket)) {
+        COUNT(session->worker, refused_per_user);
+        refuse_socket(socket, TEXT_SPAN("\"too many connections of this user\""));
+        session_close(session, CLOSE_LIMIT);
+        return;
+    }
+    set_scene(&scene, socket);
+    verdict = relay_check_moment(&scene.stage, MOMENT_CONNECTION);
+    if (verdict.result == RELAY_DENIED && verdict.reason.length)
+        refuse_socket(socket, verdict.reason);
+    else
+        welcome(socket, &scene, &verdict);
+}
+
+static struct socket *find_socket(const struct session *session, struct span space, size_t *n)
+{
+    struct socket *found = NULL;
+
+    *n = 0;
+    for (struct socket *socket = session->sockets; socket; socket = socket->next) {
+        struct span name = rules_namespace_name(socket->space);
+
+        ++*n;
+        if (name.length == space.length && memcmp(name.at, space.at, name.length) == 0)
+            found = socket;
+    }
+    return found;
+}
+
+static void on_connect(struct session *session, const struct packet_text *packet)
+{
+    const struct snapshot *snapshot = session->worker->snapshot;
+    const struct rules_namespace *space = rules_namespace_find(snapshot->rules, packet->namespace);
+    struct identity *identity;
+    struct socket *socket;
+    gate_result result;
+    size_t n;
+
+    if (find_socket(session, packet->namespace, &n)) {
+        session_close(session, CLOSE_BAD_PACKET);
+        return;
+    }
+    if (!space) {
+        send_own(session, PACKET_CONNECT_ERROR, packet->namespace,
+                 "{\"message\":\"Invalid namespace\"}");
+        return;
+    }
+    if (snapshot->config->limits_namespaces && n >= snapshot->config->limits_namespaces) {
+        COUNT(session->worker, refused_namespaces);
+        send_own(session, PACKET_CONNECT_ERROR, packet->namespace,
+                 "{\"message\":\"too many namespaces\"}");
+        return;
+    }
+    result = check_token(session, space, packet->json, &identity);
+    if (result != TOKEN_OK) {
+        refuse_token(session, packet->namespace, result);
+        return;
+    }
+    socket = socket_new(session, space, identity);
+    keep_auth(socket, packet->json);
+    enter(socket);
+}
+
+/* Events. */
+
+/*
+ * The generic cell rate algorithm: N events a second and a burst of as many.  One number says when
+ * the next event would be exactly on time; the client may be ahead of it by a second.
+ */
+static bool is_too_fast(struct session *session)
+{
+    uint64_t n = session->worker->snapshot->config->limits_events_per_second;
+    uint64_t now_us = session->worker->now_ms * 1000;
+
+    if (n == 0)
+        return false;
+    if (session->next_event_us < now_us)
+        session->next_event_us = now_us;
+    if (session->next_event_us - now_us > 1000000 - 1000000 / n)
+        return true;
+    session->next_event_us += 1000000 / n;
+    return false;
+}
+
+static void count_verdict(struct worker *worker, enum relay_result result)
+{
+    switch (result) {
+    case RELAY_DONE:
+        COUNT(worker, events_relayed);
+        break;
+    case RELAY_NO_RULE:
+        COUNT(worker, events_without_rule);
+        break;
+    case RELAY_DENIED:
+        COUNT(worker, events_denied);
+        break;
+    case RELAY_LIMITED:
+        COUNT(worker, events_limited);
+        break;
+    case RELAY_BAD_ARGUMENT:
+        COUNT(worker, events_bad_argument);
+        break;
+    }
+}
+
+static void on_event(struct socket *socket, const struct packet_text *packet,
+                     const struct event *event, const struct attachment *attachment)
+{
+    struct worker *worker = worker_of(socket);
+    struct relay_verdict verdict = {.result = RELAY_LIMITED};
+    struct scene scene;
+
+    COUNT(worker, events);
+    set_scene(&scene, socket);
+    scene.ack_id = packet->id;
+    scene.stage.event = event;
+    scene.stage.attachment = attachment;
+    scene.stage.n_attachments = packet->attachments;
+    scene.stage.wants_ack = packet->has_id;
+    if (!is_too_fast(socket->session))
+        verdict = relay_check_event(&scene.stage);
+    count_verdict(worker, verdict.result);
+    if (verdict.result == RELAY_DONE)
+        relay_act(&scene.stage, &verdict);
+    else
+        relay_refuse(&scene.stage, &verdict);
+}
+
+static void dispatch(struct session *session, const struct packet_text *packet,
+                     const struct event *event, const struct attachment *attachment)
+{
+    struct socket *socket;
+    size_t n;
+
+    if (packet->type == PACKET_CONNECT) {
+        on_connect(session, packet);
+        return;
+    }
+    socket = find_socket(session, packet->namespace, &n);
+    if (!socket) {
+        session_close(session, CLOSE_BAD_PACKET);
+        return;
+    }
+    switch (packet->type) {
+    case PACKET_EVENT:
+    case PACKET_BINARY_EVENT:
+        on_event(socket, packet, event, attachment);
+        break;
+    case PACKET_DISCONNECT:
+        leave(socket, "client namespace disconnect");
+        break;
+    default: /* an answer to an event of ours; none of those that are sent asks for one */
+        break;
+    }
+}
+
+/* Binary packets in the making. */
+
+static void assembly_free(struct assembly **assembly)
+{
+    struct assembly *a = *assembly;
+
+    *assembly = NULL;
+    if (!a)
+        return;
+    for (uint32_t i = 0; i < a->arrived; i++)
+        free((void *)(uintptr_t)a->attachment[i].bytes);
+    free(a->text);
+    free(a);
+}
+
+static void assembly_begin(struct session *session, const char *text, size_t length,
+                           uint32_t attachments)
+{
+    struct assembly *assembly =
+        memory_zeroed(1, sizeof *assembly + attachments * sizeof assembly->attachment[0]);
+
+    assembly->expected = attachments;
+    assembly->bytes = assembly->text_length = length;
+    assembly->text = memory_copy(text, length);
+    session->assembly = assembly;
+}
+
+static bool parse(struct session *session, const char *text, size_t length,
+                  struct packet_text *packet)
+{
+    struct worker *worker = session->worker;
+
+    if (packet_text_parse(text, length, (uint32_t)worker->snapshot->config->limits_attachments,
+                          packet, worker->event) == SCAN_OK)
+        return true;
+    session_close(session, CLOSE_BAD_PACKET);
+    return false;
+}
+
+void socketio_text(struct session *session, const char *text, size_t length)
+{
+    struct packet_text packet;
+
+    if (session->assembly) { /* an attachment was due */
+        session_close(session, CLOSE_BAD_PACKET);
+        return;
+    }
+    if (!parse(session, text, length, &packet))
+        return;
+    if (packet.attachments > 0)
+        assembly_begin(session, text, length, packet.attachments);
+    else
+        dispatch(session, &packet, session->worker->event, NULL);
+}
+
+void socketio_binary(struct session *session, const uint8_t *bytes, size_t length)
+{
+    struct assembly *assembly = session->assembly;
+    struct packet_text packet;
+
+    if (!assembly) {
+        session_close(session, CLOSE_BAD_PACKET);
+        return;
+    }
+    assembly->bytes += length;
+    if (assembly->bytes > session->worker->snapshot->config->limits_packet_bytes) {
+        session_close(session, CLOSE_TOO_BIG);
+        return;
+    }
+    assembly->attachment[assembly->arrived++] =
+        (struct attachment){memory_copy(bytes, length), (uint32_t)length};
+    if (assembly->arrived < assembly->expected)
+        return;
+    session->assembly = NULL;
+    if (parse(session, assembly->text, assembly->text_length, &packet))
+        dispatch(session, &packet, session->worker->event, assembly->attachment);
+    assembly_free(&assembly);
+}
+
+void socketio_deliver(struct socket *socket, struct parcel *parcel)
+{
+    if (!socket->has_left)
+        session_send(socket->session, parcel);
+}
+
+void socketio_close(struct session *session, enum close_reason reason)
+{
+    while (session->sockets)
+        leave(session->sockets, close_reason_socketio(reason));
+    assembly_free(&session->assembly);
+}
+
+void socketio_reap(struct worker *worker)
+{
+    while (worker->left) {
+        struct socket *socket = worker->left;
+
+        worker->left = socket->next;
+        free_socket(socket);
+    }
+}

@@ -1,0 +1,29 @@
+#ifndef GATEWAY_WEBSOCKET_H
+#define GATEWAY_WEBSOCKET_H
+
+#include "gateway/session.h"
+
+/*
+ * The WebSocket transport (RFC 6455): bytes in, messages out.  wslay parses what clients send; a
+ * context is lent to a session only while a frame or a fragmented message is incomplete.
+ */
+
+/* Begin to watch the session's descriptor, and read what came with the request. */
+void websocket_open(struct session *session, const void *first, size_t bytes);
+
+/* Write what waits in the outbox, as far as the client takes it. */
+void websocket_flush(struct session *session);
+
+/* A close frame with this code; after it the client only has to close. */
+struct packet *websocket_close_frame(uint16_t code);
+
+/* Give back what was lent, before the session is freed. */
+void websocket_release(struct session *session);
+
+void websocket_free_leases(struct worker *worker);
+
+/* The answer to Sec-WebSocket-Key (RFC 6455 §4.2.2); false: `key` is not 16 bytes in base64. */
+#define WEBSOCKET_ACCEPT_SIZE 29
+bool websocket_accept(const char *key, char accept[WEBSOCKET_ACCEPT_SIZE]);
+
+#endif

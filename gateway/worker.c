@@ -1,0 +1,295 @@
+/*
+ * The workers' loop.  Its order is what makes the order of events: after each read the mailbox is
+ * drained before what was read is dispatched, and whatever was posted to others is in their
+ * mailboxes before any client is written to.  So what a client has been told happened has happened
+ * everywhere.
+ */
+#include "gateway/worker.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/memory.h"
+#include "gateway/http.h"
+#include "gateway/relay.h"
+#include "gateway/socketio.h"
+#include "gateway/websocket.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define EVENTS_A_TURN 256
+#define PRESSURE_MARK 4096  /* letters in a peer's mailbox above which clients are not read */
+#define MUCH_QUEUED   16384 /* deliveries after which clients are written to before the turn ends */
+#define MAX_WAIT_MS   1000
+
+static void watch_mailbox(struct watch *watch, uint32_t events)
+{
+    struct worker *worker = TABLE_ENTRY(watch, struct worker, mailbox_watch);
+
+    (void)events;
+    mailbox_awake(&worker->mailbox);
+    worker_drain_mailbox(worker);
+}
+
+static void wake_posted(struct worker *worker)
+{
+    for (; worker->posted_to; worker->posted_to &= worker->posted_to - 1)
+        mailbox_wake(&worker->gateway->worker[__builtin_ctzll(worker->posted_to)].mailbox);
+}
+
+/* Flushing can end sessions, whose rules may touch others: until none is left. */
+static void flush_touched(struct worker *worker)
+{
+    worker->queued = 0;
+    while (worker->touched) {
+        struct session *session = worker->touched;
+
+        wake_posted(worker);
+        worker->touched = session->next_touched;
+        session->is_touched = false;
+        session_flush(session);
+    }
+    wake_posted(worker);
+}
+
+static void end_turn(struct worker *worker)
+{
+    flush_touched(worker);
+    http_run_pending(worker->http);
+    flush_touched(worker); /* what was opened just now */
+    session_reap(worker);
+    socketio_reap(worker);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t run_timers(struct worker *worker)
+{
+    uint64_t next = timer_list_run(&worker->ping, worker->now_ms);
+
+    next = earlier(next, timer_list_run(&worker->pong, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->connect, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->close, worker->now_ms));
+    return earlier(next, timer_list_run(&worker->request, worker->now_ms));
+}
+
+/* Close as many clients as are due by now, so that they do not all come back at once. */
+static void close_some(struct worker *worker)
+{
+    struct session *head = &worker->sessions[SESSION_WEBSOCKET];
+    uint64_t spread_ms = worker->snapshot->config->gateway_shutdown_spread;
+    uint64_t elapsed_ms = worker->now_ms - worker->stop_at_ms, open = 0, may_be_open = 0;
+
+    for (struct session *session = head->next; session != head; session = session->next)
+        open++;
+    if (elapsed_ms < spread_ms)
+        may_be_open = worker->stop_sessions - worker->stop_sessions * elapsed_ms / spread_ms;
+    for (; open > may_be_open; open--)
+        session_close(head->next, CLOSE_SHUTDOWN);
+}
+
+static int wait_ms(const struct worker *worker, uint64_t next_ms)
+{
+    uint64_t wait = next_ms > worker->now_ms ? next_ms - worker->now_ms : 0;
+
+    wait = earlier(wait, http_timeout_ms(worker->http));
+    wait = earlier(wait, MAX_WAIT_MS);
+    return (int)(worker->is_stopping ? earlier(wait, 50) : wait);
+}
+
+/* Until the others have caught up, only their letters are read. */
+static void wait_for_peers(struct worker *worker)
+{
+    struct pollfd mailbox = {.fd = worker->mailbox.event_fd, .events = POLLIN};
+
+    while (worker_is_pressed(worker)) {
+        poll(&mailbox, 1, 1);
+        worker->now_ms = clock_monotonic_ms();
+        worker_drain_mailbox(worker);
+        end_turn(worker);
+    }
+}
+
+static void turn(struct worker *worker)
+{
+    struct epoll_event event[EVENTS_A_TURN];
+    uint64_t next_ms = run_timers(worker);
+    int n;
+
+    if (worker->is_stopping)
+        close_some(worker);
+    end_turn(worker);
+    wait_for_peers(worker);
+    n = epoll_wait(worker->epoll_fd, event, EVENTS_A_TURN, wait_ms(worker, next_ms));
+    worker->now_ms = clock_monotonic_ms();
+    for (int i = 0; i < n; i++) {
+        struct watch *watch = event[i].data.ptr;
+
+        watch->ready(watch, event[i].events);
+    }
+}
+
+static void *run(void *argument)
+{
+    struct worker *worker = argument;
+
+    worker->now_ms = clock_monotonic_ms();
+    while (!worker->is_stopping || worker->n_sessions > 0)
+        turn(worker);
+    end_turn(worker);
+    http_stop(&worker->http);
+    return NULL;
+}
+
+static void stop_mail(struct mail *mail, void *receiver)
+{
+    struct worker *worker = receiver;
+
+    free(mail);
+    worker->is_stopping = true;
+    worker->stop_at_ms = worker->now_ms;
+    worker->stop_sessions = worker->n_sessions;
+    http_quiesce(worker->http);
+}
+
+static void init_lists(struct worker *worker)
+{
+    const struct config *config = worker->snapshot->config;
+
+    for (int i = 0; i < SESSION_STATES; i++)
+        worker->sessions[i].next = worker->sessions[i].previous = &worker->sessions[i];
+    timer_list_init(&worker->ping, config->gateway_ping_interval, session_ping_due);
+    timer_list_init(&worker->pong, config->gateway_ping_timeout, session_pong_missing);
+    timer_list_init(&worker->connect, config->gateway_connect_timeout, session_connect_missing);
+    timer_list_init(&worker->close, config->gateway_close_timeout, session_close_overdue);
+    timer_list_init(&worker->request, config->gateway_request_timeout, http_request_overdue);
+}
+
+static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
+                 struct snapshot *snapshot)
+{
+    static const struct span ping = {"2", 1};
+    size_t n_claims;
+
+    worker->index = index;
+    worker->gateway = gateway;
+    worker->snapshot = snapshot_get(snapshot);
+    worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    worker->now_ms = clock_monotonic_ms();
+    mailbox_init(&worker->mailbox);
+    worker->mailbox_watch.ready = watch_mailbox;
+    rooms_init(&worker->rooms);
+    init_lists(worker);
+    worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
+    worker->event = memory_new(sizeof *worker->event);
+    rules_claims(snapshot->rules, &n_claims);
+    worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
+    if (!worker_watch(worker, worker->mailbox.event_fd, EPOLLIN, &worker->mailbox_watch))
+        return false;
+    worker->http = http_start(worker, gateway->listen_fd, gateway->http_connections);
+    return worker->http != NULL;
+}
+
+static void fini(struct worker *worker)
+{
+    mailbox_drain(&worker->mailbox, worker);
+    parcel_put(&worker->ping_parcel);
+    outbox_free_list(&worker->free_outboxes);
+    websocket_free_leases(worker);
+    rooms_fini(&worker->rooms);
+    mailbox_fini(&worker->mailbox);
+    close(worker->epoll_fd);
+    free(worker->event);
+    free(worker->claim);
+    snapshot_put(&worker->snapshot);
+}
+
+bool worker_watch(struct worker *worker, int fd, uint32_t events, struct watch *watch)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+
+    if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
+        return true;
+    log_error("cannot watch a descriptor: %s", strerror(errno));
+    return false;
+}
+
+void worker_rewatch(struct worker *worker, int fd, uint32_t events, struct watch *watch)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+
+    assert(epoll_ctl(worker->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0);
+}
+
+void worker_post(struct worker *worker, unsigned to, struct mail *mail)
+{
+    if (mailbox_post(&worker->gateway->worker[to].mailbox, mail))
+        worker->posted_to |= UINT64_C(1) << to;
+}
+
+void worker_drain_mailbox(struct worker *worker)
+{
+    if (!mailbox_is_empty(&worker->mailbox))
+        mailbox_drain(&worker->mailbox, worker);
+}
+
+bool worker_is_pressed(const struct worker *worker)
+{
+    const struct gateway *gateway = worker->gateway;
+
+    for (unsigned i = 0; i < gateway->n_workers; i++)
+        if (i != worker->index && mailbox_depth(&gateway->worker[i].mailbox) > PRESSURE_MARK)
+            return true;
+    return false;
+}
+
+void worker_flush_if_much(struct worker *worker)
+{
+    if (worker->queued > MUCH_QUEUED)
+        flush_touched(worker);
+}
+
+bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct error *error)
+{
+    gateway->directory = directory_new();
+    gateway->worker = memory_zeroed(gateway->n_workers, sizeof *gateway->worker);
+    for (unsigned i = 0; i < gateway->n_workers; i++)
+        if (!init(&gateway->worker[i], gateway, i, snapshot))
+            return error_set(error, "cannot start worker %u", i);
+    for (unsigned i = 0; i < gateway->n_workers; i++) {
+        int failed = pthread_create(&gateway->worker[i].thread, NULL, run, &gateway->worker[i]);
+
+        if (failed)
+            return error_set(error, "cannot start worker %u: %s", i, strerror(failed));
+    }
+    return true;
+}
+
+void gateway_stop(struct gateway *gateway)
+{
+    for (unsigned i = 0; i < gateway->n_workers; i++) {
+        struct mail *mail = memory_zeroed(1, sizeof *mail);
+
+        mail->deliver = stop_mail;
+        mailbox_post(&gateway->worker[i].mailbox, mail);
+        mailbox_wake(&gateway->worker[i].mailbox);
+    }
+}
+
+void gateway_join(struct gateway *gateway)
+{
+    for (unsigned i = 0; i < gateway->n_workers; i++)
+        pthread_join(gateway->worker[i].thread, NULL);
+    for (unsigned i = 0; i < gateway->n_workers; i++)
+        fini(&gateway->worker[i]);
+    free(gateway->worker);
+    directory_free(&gateway->directory);
+}

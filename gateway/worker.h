@@ -1,0 +1,84 @@
+#ifndef GATEWAY_WORKER_H
+#define GATEWAY_WORKER_H
+
+#include "gateway/counters.h"
+#include "gateway/mailbox.h"
+#include "gateway/rooms.h"
+#include "gateway/session.h"
+
+#include <pthread.h>
+
+/*
+ * A worker: one thread with its own epoll, timers, mailbox, HTTP daemon, sessions and part of each
+ * room. A turn: wait, read and dispatch, run timers, wake those it posted to, write, free what
+ * ended.
+ */
+struct http;
+struct gateway;
+
+struct worker {
+    unsigned index;
+    pthread_t thread;
+    struct gateway *gateway;
+    struct snapshot *snapshot;
+    int epoll_fd;
+    uint64_t now_ms;
+    struct mailbox mailbox;
+    struct watch mailbox_watch;
+    uint64_t posted_to; /* workers that have to be woken before anything is written */
+    struct http *http;
+    struct rooms rooms;
+    struct session sessions[SESSION_STATES]; /* heads of the lists, one a state */
+    size_t n_sessions;
+    struct session *touched; /* to be written to when the turn ends */
+    struct session *ended;   /* to be freed then */
+    struct socket *left;     /* sockets to be freed then */
+    struct timer_list ping, pong, connect, close, request;
+    struct parcel *ping_parcel;
+    struct outbox *free_outboxes;
+    struct lease *free_leases;
+    uint64_t queued;          /* deliveries since the last flush */
+    struct event *event;      /* the one being dispatched; too large for the stack of every call */
+    struct json_value *claim; /* those the rules name, of the identity that acts now */
+    bool is_stopping;
+    uint64_t stop_at_ms, stop_sessions; /* when stopping began, and how many there were */
+    struct counters counters;
+};
+
+struct gateway {
+    struct directory *directory;
+    struct worker *worker;
+    unsigned n_workers;
+    int listen_fd;                /* the caller's; each worker duplicates it */
+    _Atomic uint64_t connections; /* sessions of all workers */
+    uint64_t max_connections;
+    unsigned http_connections; /* of each worker, that are no session */
+};
+
+/*
+ * Start the workers; the caller has set n_workers, listen_fd and the two bounds.  False: error, and
+ * the process can only end.  After gateway_stop each worker closes its clients; gateway_join waits
+ * for that and frees everything.
+ */
+bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct error *error);
+void gateway_stop(struct gateway *gateway);
+void gateway_join(struct gateway *gateway);
+
+/* Post to another worker; it is woken before this one writes to any client. */
+void worker_post(struct worker *worker, unsigned to, struct mail *mail);
+
+/* After a read, before what was read is dispatched: what others were told before must have happened
+ * here. */
+void worker_drain_mailbox(struct worker *worker);
+
+/* Is some other worker's mailbox so full that no more may be read from clients for a moment? */
+bool worker_is_pressed(const struct worker *worker);
+
+/* Write to all clients with something waiting, when much is waiting already; never while a room is
+ * walked. */
+void worker_flush_if_much(struct worker *worker);
+
+bool worker_watch(struct worker *worker, int fd, uint32_t events, struct watch *watch);
+void worker_rewatch(struct worker *worker, int fd, uint32_t events, struct watch *watch);
+
+#endif
