@@ -34,10 +34,6 @@
 #define DAYS           (24 * HOURS)
 #define NAME_BYTES     128
 
-/* What we put after the file's text. */
-#define END_NAME "*"
-#define END      "\n" END_NAME " = true;\n"
-
 /* ---- the table ------------------------------------------------------------------------------ */
 
 #define ROW_ID(field, name, type, standard, when, help) SETTING_##field,
@@ -205,9 +201,13 @@ static bool unknown_name(const char *name, bool group, struct error *error)
 
 static bool not_a_setting(const char *name, bool group, struct error *error)
 {
-    if (!group && is_group(name))
-        return error_set(error, "%s is a group of settings, not one: %s: { … };", name, name);
-    return unknown_name(name, group, error);
+    size_t i = 0, length = strlen(name);
+
+    if (group || !is_group(name))
+        return unknown_name(name, group, error);
+    while (strncmp(rows[i].name, name, length) != 0 || rows[i].name[length] != '.')
+        i++;
+    return error_set(error, "%s is a group; name a setting of it, such as %s", name, rows[i].name);
 }
 
 /* ---- values --------------------------------------------------------------------------------- */
@@ -327,48 +327,51 @@ static bool parse_number(const char *text, const struct unit *units, uint64_t *n
     return true;
 }
 
-static bool wrong_type(size_t setting, const char *written, struct error *error)
+/* "must be WANTED, not WORD", the word as it stands in the file. */
+static bool must_be(size_t setting, const char *wanted, const char *word, struct error *error)
 {
-    return error_set(error, "%s must be %s, not %s", rows[setting].name,
-                     types[row_types[setting]].wanted, written);
+    bool bare = *word && row_types[setting] != TYPE_DURATION && !word[strspn(word, "0123456789")];
+
+    return error_set(error, bare ? "%s must be %s, not %s" : "%s must be %s, not \"%s\"",
+                     rows[setting].name, wanted, word);
 }
 
-static bool check_range(size_t setting, const char *written, uint64_t number, struct error *error)
+static bool check_range(size_t setting, const struct value *value, struct error *error)
 {
     enum type type = row_types[setting];
     uint64_t least = types[type].least, most = types[type].most;
-    char *from, *to;
+    char wanted[64], *from, *to;
 
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].setting == setting) {
             least = ranges[i].least;
             most = ranges[i].most;
         }
-    if (number >= least && number <= most)
+    if (value->number >= least && value->number <= most)
         return true;
     from = value_show(type, &(struct value){.number = least});
     to = value_show(type, &(struct value){.number = most});
-    error_set(error, "%s must be from %s to %s, not %s", rows[setting].name, from, to, written);
+    snprintf(wanted, sizeof wanted, "from %s to %s", from, to);
     free(from);
     free(to);
-    return false;
+    return must_be(setting, wanted, value->words[0], error);
 }
 
 static bool check_number(size_t setting, struct value *value, struct error *error)
 {
     enum type type = row_types[setting];
-    const char *written = value->words[0];
+    const char *word = value->words[0];
 
     if (type == TYPE_FLAG) {
-        value->number = strcmp(written, "true") == 0;
-        return value->number || strcmp(written, "false") == 0 ||
-               wrong_type(setting, written, error);
+        value->number = strcmp(word, "true") == 0;
+        return value->number || strcmp(word, "false") == 0 ||
+               must_be(setting, types[type].wanted, word, error);
     }
-    if (*written == '-' && strspn(written + 1, "0123456789"))
-        return error_set(error, "%s cannot be negative (%s)", rows[setting].name, written);
-    return (parse_number(written, types[type].units, &value->number) ||
-            wrong_type(setting, *written ? written : "empty", error)) &&
-           check_range(setting, written, value->number, error);
+    if (*word == '-' && strspn(word + 1, "0123456789"))
+        return error_set(error, "%s cannot be negative (%s)", rows[setting].name, word);
+    if (!parse_number(word, types[type].units, &value->number))
+        return must_be(setting, types[type].wanted, word, error);
+    return check_range(setting, value, error);
 }
 
 /* Where Engine.IO is served: a plain path that a web server in front passes on unchanged. */
@@ -458,13 +461,13 @@ static void describe(const config_setting_t *is, char *text, size_t size)
         break;
     case CONFIG_TYPE_ARRAY:
     case CONFIG_TYPE_LIST:
-        snprintf(text, size, "a list");
+        snprintf(text, size, "a list of something else");
         break;
     case CONFIG_TYPE_STRING:
         snprintf(text, size, "the text \"%s\"", config_setting_get_string(is));
         break;
     case CONFIG_TYPE_FLOAT:
-        snprintf(text, size, "%g", config_setting_get_float(is));
+        snprintf(text, size, "a number with a fraction");
         break;
     case CONFIG_TYPE_BOOL:
         snprintf(text, size, "%s", config_setting_get_bool(is) ? "true" : "false");
@@ -528,7 +531,8 @@ static bool read_setting(struct value values[], size_t setting, const config_set
     value->words = words_of(row_types[setting], is);
     if (!value->words) {
         describe(is, written, sizeof written);
-        return wrong_type(setting, written, error);
+        return error_set(error, "%s must be %s, not %s", rows[setting].name,
+                         types[row_types[setting]].wanted, written);
     }
     if (asprintf(&value->source, "%s:%u", path, config_setting_source_line(is)) < 0)
         abort();
@@ -633,40 +637,77 @@ static bool parse_error(const config_t *file, const char *text, struct error *er
             return error_set(error, "a setting stands inside its group, without dots: "
                                     "gateway: { limits: { rooms = 5; }; };");
     }
-    if (strncmp(start, END_NAME, strlen(END_NAME)) == 0)
-        return error_set(error, "the file ends in the midst of a group, a list, a text or a value");
     return error_set(error, "%s, here or just before", what);
 }
 
-/* `text` ends with the line END, which a comment that is never closed would swallow. */
+/* The length of the text or comment that begins here; 0: neither; SIZE_MAX: it never ends. */
+static size_t skipped_length(const char *at)
+{
+    size_t length = 1;
+    const char *end;
+
+    if (*at == '#' || strncmp(at, "//", 2) == 0)
+        return strcspn(at, "\n");
+    if (strncmp(at, "/*", 2) == 0) {
+        end = strstr(at + 2, "*/");
+        return end ? (size_t)(end + 2 - at) : SIZE_MAX;
+    }
+    if (*at != '"')
+        return 0;
+    while (at[length] && at[length] != '"')
+        length += at[length] == '\\' && at[length + 1] ? 2 : 1;
+    return at[length] ? length + 1 : SIZE_MAX;
+}
+
+/*
+ * What libconfig lets pass, or cannot explain: it takes a comment that never ends, cuts a number to
+ * 32 bits (1.5), and opens other files.  `line` is where the scan stands.
+ */
+static bool scan(const char *at, unsigned *line, struct error *error)
+{
+    unsigned depth = 0, group_line = 0;
+
+    for (size_t n; *at; at += n) {
+        size_t digits = strspn(at, "0123456789");
+
+        n = skipped_length(at);
+        if (n == SIZE_MAX)
+            return error_set(error, "the %s that begins here is never closed",
+                             *at == '"' ? "text" : "comment");
+        if (digits && strtoull(at, NULL, 10) > INT32_MAX)
+            return error_set(error, "%.*s is more than any setting takes", (int)digits, at);
+        if (strncmp(at, "@include", 8) == 0)
+            return error_set(error, "@include is not supported: the config is one file");
+        if (*at == '{' && depth++ == 0)
+            group_line = *line;
+        depth -= *at == '}' && depth > 0;
+        n = n ? n : digits ? digits : 1;
+        for (size_t i = 0; i < n; i++)
+            *line += at[i] == '\n';
+    }
+    if (depth)
+        *line = group_line;
+    return !depth || error_set(error, "the group that begins here is never closed");
+}
+
 static bool parse(config_t *file, const char *text, const char *path, struct error *error)
 {
     unsigned line = 1;
 
-    for (const char *at = text; *at; line++) {
-        if (strncmp(at + strspn(at, " \t"), "@include", 8) == 0) {
-            error_set(error, "@include is not supported: the config is one file");
-            return error_at(error, path, line);
-        }
-        at = strchrnul(at, '\n');
-        at += *at == '\n';
-    }
-    if (!config_read_string(file, text)) {
-        parse_error(file, text, error);
-        return error_at(error, path, (unsigned)config_error_line(file));
-    }
-    if (!config_setting_get_member(config_root_setting(file), END_NAME))
-        return error_set(error, "%s: a comment that begins with /* is never closed", path);
-    config_setting_remove(config_root_setting(file), END_NAME);
-    return true;
+    if (!scan(text, &line, error))
+        return error_at(error, path, line);
+    if (config_read_string(file, text))
+        return true;
+    parse_error(file, text, error);
+    return error_at(error, path, (unsigned)config_error_line(file));
 }
 
-/* The text and END, to be freed.  NULL: error. */
+/* The text, to be freed.  NULL: error. */
 static char *read_file(const char *path, struct error *error)
 {
     /* Non-blocking: a pipe nobody writes to must not hold us up. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    char *text = memory_new(MAX_FILE_BYTES + sizeof END);
+    char *text = memory_new(MAX_FILE_BYTES + 1);
     struct stat is;
     size_t used = 0;
     ssize_t n = -1;
@@ -680,33 +721,38 @@ static char *read_file(const char *path, struct error *error)
     while (fd >= 0 && (n = read(fd, text + used, MAX_FILE_BYTES + 1 - used)) > 0)
         used += (size_t)n;
     if (n < 0)
-        error_set(error, "cannot read the config %s: %s", path, strerror(errno));
+        error_set(error, "cannot read the config %s (-c FILE names another): %s", path,
+                  strerror(errno));
     else if (used > MAX_FILE_BYTES)
         error_set(error, "the config %s is larger than 1 MiB", path);
     else if (memchr(text, '\0', used))
         error_set(error, "the config %s is no text: it holds a NUL byte", path);
     else
-        whole = memcpy(text + used, END, sizeof END);
+        whole = true;
 done:
     if (fd >= 0)
         close(fd);
-    if (!whole) {
-        free(text);
-        text = NULL;
+    if (whole) {
+        text[used] = '\0';
+        return text;
     }
-    return text;
+    free(text);
+    return NULL;
 }
 
 /* Relative paths start at the folder of the config. */
 static bool make_absolute(struct value *value, const char *config_path, struct error *error)
 {
+    const char *word = value->words[0];
     char *folder, *real, *file = NULL;
 
-    if (value->words[0][0] == '/' || value->words[0][0] == '\0')
+    if (*word == '/' || *word == '\0')
         return true;
+    while (strncmp(word, "./", 2) == 0)
+        word += 2;
     folder = memory_copy(config_path, strlen(config_path));
     real = realpath(dirname(folder), NULL);
-    if (real && asprintf(&file, "%s/%s", strcmp(real, "/") ? real : "", value->words[0]) < 0)
+    if (real && asprintf(&file, "%s/%s", strcmp(real, "/") ? real : "", word) < 0)
         abort();
     if (file) {
         free(value->words[0]);
