@@ -1,0 +1,35 @@
+#ifndef LOGIN_FCGI_H
+#define LOGIN_FCGI_H
+
+#include "common/error.h"
+#include "db/database.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * FastCGI 1.0, responder: threads that accept connections and answer requests on them, with the
+ * service of the moment and a database handle each.  A connection without a request, new or kept
+ * open by the web server, holds no thread.
+ */
+struct fcgi;
+
+/*
+ * Serve what arrives at `listener`.  Every signal the process waits for has to be blocked already;
+ * SIGPIPE is ignored from here on.  NULL: error, and nothing runs.
+ */
+struct fcgi *fcgi_start(int listener, size_t threads, const char *database, struct error *error);
+
+/*
+ * Drop the peers that are late: silent since they connected, in the middle of a request, or not
+ * taking our answer, for login.timeout.  To be called every few tenths of that time.
+ */
+void fcgi_drop_late(struct fcgi *fcgi);
+
+/*
+ * Finish what is under way, then free everything.  `accept_rest`: the listening socket ends with
+ * us, so whoever waits there is served too.
+ */
+void fcgi_stop(struct fcgi **fcgi, bool accept_rest);
+
+#endif

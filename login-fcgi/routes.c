@@ -1,0 +1,86 @@
+/*
+ * Which path and method is served by whom.  A path is compared whole: what a web server's pattern
+ * lets through beside it (/loginx, /login%2f, //login) is not found.
+ */
+#include "login-fcgi/routes.h"
+
+#include "common/log.h"
+#include "db/users.h"
+#include "login-fcgi/login.h"
+
+#include <string.h>
+
+static void health_answer(const struct service *service, struct database *database,
+                          struct request *request, struct answer *answer)
+{
+    struct user user;
+    /* Any name will do: it is the answer that counts. */
+    enum db_result result = users_find(database, "health", &user);
+
+    (void)service;
+    (void)request;
+    if (result == DB_OK)
+        user_fini(&user);
+    if (result == DB_OK || result == DB_NOT_FOUND) {
+        answer_ok(answer);
+    } else {
+        log_error("healthz: %s", database_error(database));
+        answer_error(answer, 503, "the database does not answer");
+    }
+}
+
+static const struct route {
+    const char *path, *allow;
+    const char *methods[3];
+    void (*answer)(const struct service *, struct database *, struct request *, struct answer *);
+} routes[] = {
+    /* clang-format off */
+    {"/login",   "POST",      {"POST"},        login_answer},
+    {"/healthz", "GET, HEAD", {"GET", "HEAD"}, health_answer},
+    /* clang-format on */
+};
+
+static const struct route *route_find(const char *path)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (strcmp(routes[i].path, path) == 0)
+            return &routes[i];
+    return NULL;
+}
+
+static bool route_takes(const struct route *route, const char *method)
+{
+    for (const char *const *each = route->methods; *each; each++)
+        if (strcmp(*each, method) == 0)
+            return true;
+    return false;
+}
+
+/* Only a POST's body matters. */
+static bool body_is_refused(const struct request *request, struct answer *answer)
+{
+    if (strcmp(request->method, "POST") != 0 || request->state == REQUEST_BODY_WHOLE)
+        return false;
+    if (request->state == REQUEST_BODY_TOO_LONG)
+        answer_error(answer, 413, "the body is longer than login.max_body");
+    else if (request->state == REQUEST_BODY_NO_LENGTH)
+        answer_error(answer, 411, "the web server passed on no Content-Length");
+    else
+        answer_error(answer, 400, "the body is not as long as its Content-Length");
+    return true;
+}
+
+void routes_answer(const struct service *service, struct database *database,
+                   struct request *request, struct answer *answer)
+{
+    const struct route *route = route_find(request->path);
+
+    if (!route) {
+        answer_error(answer, 404, "there is nothing at this path");
+    } else if (!route_takes(route, request->method)) {
+        answer_error(answer, 405, "this path does not take this method");
+        answer->allow = route->allow;
+    } else if (!body_is_refused(request, answer)) {
+        route->answer(service, database, request, answer);
+    }
+}
