@@ -14,9 +14,6 @@ static struct packet *allocate(size_t frames)
 
     atomic_init(&packet->references, 1);
     packet->frames = (uint32_t)frames;
-    packet->text = 0;
-    packet->text_at = 0;
-    packet->attachments = 0;
     packet->is_volatile = false;
     return packet;
 }
@@ -61,9 +58,6 @@ struct packet *packet_new(struct span header, const struct span *piece, size_t n
     for (size_t i = 0; i < n_attachments; i++)
         frames += header_size(attachment[i].length) + attachment[i].length;
     packet = allocate(frames + header_size(text) + text);
-    packet->text = (uint32_t)text;
-    packet->text_at = (uint8_t)header_size(text);
-    packet->attachments = (uint8_t)n_attachments;
     at = put_header(packet->frame, OPCODE_TEXT, text);
     at = put(at, header.at, header.length);
     for (size_t i = 0; i < n_pieces; i++)
@@ -89,6 +83,25 @@ struct packet *packet_new_ready(const void *frames, size_t bytes)
 
     put(packet->frame, frames, bytes);
     return packet;
+}
+
+bool packet_next_frame(const struct packet *packet, size_t *at, struct frame *frame)
+{
+    const uint8_t *head = packet->frame + *at;
+    size_t length_bytes;
+
+    if (*at == packet->frames)
+        return false;
+    frame->opcode = (enum websocket_opcode)(head[0] & 0x0f);
+    frame->bytes = head[1];
+    length_bytes = head[1] < 126 ? 0 : head[1] == 126 ? 2 : 8;
+    if (length_bytes > 0)
+        frame->bytes = 0;
+    for (size_t i = 0; i < length_bytes; i++)
+        frame->bytes = frame->bytes << 8 | head[2 + i];
+    frame->payload = head + 2 + length_bytes;
+    *at += 2 + length_bytes + frame->bytes;
+    return true;
 }
 
 struct packet *packet_get(struct packet *packet)

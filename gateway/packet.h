@@ -16,9 +16,6 @@
 struct packet {
     _Atomic uint32_t references;
     uint32_t frames; /* bytes of frames in all */
-    uint32_t text;   /* bytes of the text frame's payload, the Engine.IO type included */
-    uint8_t text_at; /* where that payload begins */
-    uint8_t attachments;
     bool is_volatile;
     uint8_t frame[];
 };
@@ -47,6 +44,14 @@ struct packet *packet_new_frame(enum websocket_opcode opcode, const void *payloa
 
 /* Frames that are ready as they are. */
 struct packet *packet_new_ready(const void *frames, size_t bytes);
+
+/* The frames of a packet one after the other, for the transports that have none: start with `at` 0. */
+struct frame {
+    enum websocket_opcode opcode;
+    const uint8_t *payload;
+    size_t bytes;
+};
+bool packet_next_frame(const struct packet *packet, size_t *at, struct frame *frame);
 
 struct packet *packet_get(struct packet *packet);
 void packet_put(struct packet **packet);

@@ -29,8 +29,6 @@ static void a_short_packet_is_one_text_frame(void **state)
                         "\x81\x09"
                         "42[\"a\",1]",
                         11);
-    assert_int_equal(packet->text_at, 2);
-    assert_int_equal(packet->text, 9);
     packet_put(&packet);
     assert_null(packet);
 }
@@ -46,7 +44,9 @@ static void lengths_take_their_shortest_form(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *payload = memory_zeroed(cases[i].payload + 1, 1);
         struct packet *packet = packet_new_frame(OPCODE_BINARY, payload, cases[i].payload);
+        struct frame frame;
         uint64_t said = 0;
+        size_t at = 0;
 
         assert_int_equal(packet->frames, cases[i].header + cases[i].payload);
         assert_int_equal(packet->frame[0], 0x82);
@@ -55,6 +55,9 @@ static void lengths_take_their_shortest_form(void **state)
             said = said << 8 | packet->frame[k];
         if (cases[i].header > 2)
             assert_int_equal(said, cases[i].payload);
+        assert_true(packet_next_frame(packet, &at, &frame));
+        assert_int_equal(frame.bytes, cases[i].payload);
+        assert_false(packet_next_frame(packet, &at, &frame));
         packet_put(&packet);
         free(payload);
     }
@@ -64,8 +67,19 @@ static void attachments_follow_as_binary_frames(void **state)
 {
     struct attachment attachment[] = {{(const uint8_t *)"xyz", 3}, {(const uint8_t *)"", 0}};
     struct packet *packet = packet_new(SPAN("452-[]"), NULL, 0, attachment, 2);
+    struct frame frame;
+    size_t at = 0;
 
     (void)state;
+    assert_true(packet_next_frame(packet, &at, &frame));
+    assert_int_equal(frame.opcode, OPCODE_TEXT);
+    assert_int_equal(frame.bytes, 6);
+    assert_true(packet_next_frame(packet, &at, &frame));
+    assert_int_equal(frame.opcode, OPCODE_BINARY);
+    assert_memory_equal(frame.payload, "xyz", 3);
+    assert_true(packet_next_frame(packet, &at, &frame));
+    assert_int_equal(frame.bytes, 0);
+    assert_false(packet_next_frame(packet, &at, &frame));
     assert_int_equal(packet->frames, 8 + 5 + 2);
     assert_memory_equal(packet->frame + 8, "\x82\x03xyz\x82\x00", 7);
     packet_put(&packet);
