@@ -1,6 +1,6 @@
 # make                 the three programs, in build/release
 # make FLAVOUR=asan    the same under AddressSanitizer and UBSan (or FLAVOUR=tsan), in build/asan
-# make unit            the C test programs of this flavour
+# make unit            the C test programs of this flavour, and what tests on node need in C
 # make format-check    is every file as .clang-format has it?
 
 FLAVOUR ?= release
@@ -37,7 +37,7 @@ LOGIN   := $(call objects,$(call floor,login-fcgi))
 GATEWAY := $(call objects,$(call floor,gateway))
 
 PROGRAMS := $(addprefix $(BUILD)/,sallyport sallyport-login sallyport-gateway)
-UNIT     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
+UNIT     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/system/*.c))
 
 all: $(PROGRAMS)
 unit: $(UNIT)
@@ -55,7 +55,7 @@ $(BUILD)/sallyport-gateway: $(BUILD)/gateway/main.o $(GATEWAY) $(DB) $(COMMON)
 $(BUILD)/everything.a: $(GATEWAY) $(LOGIN) $(ADMIN) $(DB) $(COMMON)
 	rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/everything.a
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/everything.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS.gateway) $(LIBS.login) $(LIBS.db) $(LIBS.common)
 
 $(BUILD)/%.o: %.c Makefile

@@ -124,29 +124,39 @@ static size_t escape_length(const char *at, const char *end)
     }
 }
 
+/* Over what is above ASCII, which seldom comes alone; NULL: it is not UTF-8, or a control. */
+static const char *skip_sequences(const char *at, const char *end)
+{
+    do {
+        size_t n = sequence_length(at, end);
+
+        if (n == 0)
+            return NULL;
+        at += n;
+    } while (at < end && (*at & 0x80) != 0);
+    return at;
+}
+
 static bool scan_string(struct scanner *s, bool *has_escapes)
 {
-    const char *at = s->at + 1;
+    const char *at = skip_plain(s->at + 1, s->end);
 
     *has_escapes = false;
-    for (;;) {
-        size_t n;
-
-        at = skip_plain(at, s->end);
-        if (at == s->end)
-            return false;
-        if (*at == '"')
-            break;
+    while (at < s->end && *at != '"') {
         if (*at == '\\') {
+            size_t n = escape_length(at, s->end);
+
+            if (n == 0)
+                return false;
             *has_escapes = true;
-            n = escape_length(at, s->end);
-        } else {
-            n = sequence_length(at, s->end);
-        }
-        if (n == 0)
+            at += n;
+        } else if ((at = skip_sequences(at, s->end)) == NULL) {
             return false;
-        at += n;
+        }
+        at = skip_plain(at, s->end);
     }
+    if (at == s->end)
+        return false;
     s->at = at + 1;
     return true;
 }
@@ -200,7 +210,6 @@ static bool open_frame(struct scanner *s, char closing)
     if (s->depth == SCANNER_MAX_DEPTH)
         return false;
     s->at++;
-    s->member = MEMBER_PLAIN;
     s->frame[s->depth++] = (struct frame){.closing = closing};
     return true;
 }
@@ -330,7 +339,7 @@ static bool scan_name(struct scanner *s, struct frame *object)
     return true;
 }
 
-/* The value of a member whose name is one of a placeholder's. */
+/* The value of a member whose name is one of a placeholder's, when it is not an array or object. */
 static void note_member(struct scanner *s, enum value_type type, const char *start)
 {
     struct frame *object = &s->frame[s->depth - 1];
@@ -554,7 +563,7 @@ static enum scan_result scan_packet(const char *text, size_t length, uint32_t at
         return SCAN_MALFORMED;
     event->n_placeholders =
         s.placeholders < SCANNER_MAX_PLACEHOLDERS ? s.placeholders : SCANNER_MAX_PLACEHOLDERS;
-    if (has_name && event->name.type == VALUE_STRING && name_is_reserved(event))
+    if (has_name && name_is_reserved(event))
         return SCAN_RESERVED;
     if (attachments > 0 && !placeholders_match(&s, attachments))
         return SCAN_PLACEHOLDERS;

@@ -418,6 +418,8 @@ static void placeholders_must_match_the_attachments(void **state)
         {"[\"e\"," P("0") ",[\"_placeholder\",true]]", 1, SCAN_OK},
         {"[\"e\"," P("0") ",{\"placeholder\":true},{\"num\":7}]", 1, SCAN_OK},
         {"[\"e\"," P("0") ",{\"x\":[{\"num\":1},true]}]", 1, SCAN_OK},
+        {"[\"e\"," P("0") ",[{\"_placeholder\":false},true]]", 1, SCAN_OK},
+        {"[\"e\"," P("0") ",{\"_placeholder\":[true],\"num\":[0]}]", 1, SCAN_OK},
         {"[\"e\"," P("7") ",{\"_placeholder\":true}]", 0, SCAN_OK},
         /* the grammar and the name come first */
         {"[\"e\"," P("5") ",]", 1, SCAN_MALFORMED},
@@ -434,14 +436,16 @@ static void the_shape_is_listed_when_it_is_data(void **state)
 {
     struct event event;
     struct json_value value;
-    const char text[] = "[\"e\"," P("12345678901") ",{\"_placeholder\":true},1]";
+    const char text[] = "[\"e\"," P("12345678901") ",{\"_placeholder\":true}," P("-0") "," P(
+        "1.0") "," P("\"0\"") ",1]";
 
     (void)state;
     assert_int_equal(scan_event(text, strlen(text), 0, &event), SCAN_OK);
-    assert_int_equal(event.n_placeholders, 2);
+    assert_int_equal(event.n_placeholders, 5);
     assert_int_equal(event.placeholder[0].number, UINT32_MAX);
     assert_span(event.placeholder[0].digits, "12345678901");
-    assert_int_equal(event.placeholder[1].digits.length, 0);
+    for (int i = 1; i < 5; i++)
+        assert_int_equal(event.placeholder[i].digits.length, 0);
     assert_int_equal(event.argument[1].placeholders, 1);
     assert_true(scan_value("{\"a\":" P("0") "}", strlen("{\"a\":" P("0") "}"), &value));
     assert_int_equal(value.placeholders, 1);
