@@ -220,7 +220,8 @@ export async function instance(t, { settings = {}, rules: text, users, login = t
 
     sp.token = (user = 'ann', { lifetime } = {}) =>
         sp.cli('token', 'issue', user, ...(lifetime ? ['--lifetime', lifetime] : [])).trim();
-    sp.sign = (claims, header) => forge(signingKey(dir), { ...goodClaims(), ...claims }, header);
+    /* A token such as ours with other claims, properly signed. */
+    sp.sign = (claims, header) => forge(signingKey(dir), { ...payload(sp.token()), ...claims }, header);
 
     sp.startGateway = async () => {
         sp.gateway = start(null, program('sallyport-gateway'), ['-c', sp.config]);
@@ -335,11 +336,6 @@ export function rawClient(url, options) {
 /* ---- tokens ---- */
 
 const base64url = (data) => Buffer.from(data).toString('base64url');
-const now_s = () => Math.floor(Date.now() / 1000);
-
-export function goodClaims() {
-    return { iss: 'sallyport', aud: 'sallyport', sub: 'ann', jti: crypto.randomUUID(), iat: now_s(), exp: now_s() + 60 };
-}
 
 /* The instance's own HS256 secret, as the JWK file has it. */
 export function signingKey(dir) {
