@@ -265,30 +265,40 @@ static json_t *audience_claim(const struct token_policy *policy)
         return json_string(policy->audiences[0]);
     list = json_array();
     for (const char *const *audience = policy->audiences; *audience; audience++)
-        json_array_append_new(list, json_string(*audience));
+        if (json_array_append_new(list, json_string(*audience)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
     return list;
 }
 
-/* What the caller adds and what only we may set, in one object; its text is the caller's. */
+/* jansson's readers take no const. */
+static json_t *unconst(const json_t *json)
+{
+    return (json_t *)(uintptr_t)json;
+}
+
+/*
+ * What the caller adds and what only we may set, as JSON; the text is the caller's.  NULL:
+ * something in it is not UTF-8, and a token must not go out without it.
+ */
 static char *write_claims(const struct token_policy *policy, const char *subject,
                           const json_t *claims, int64_t now_s, int64_t lifetime_s)
 {
-    json_t *all = json_object();
+    json_t *all = claims ? json_copy(unconst(claims)) : json_object();
     unsigned char random[ID_BYTES];
     char id[sodium_base64_ENCODED_LEN(ID_BYTES, BASE64URL)];
-    char *text;
+    char *text = NULL;
 
     randombytes_buf(random, sizeof random);
     sodium_bin2base64(id, sizeof id, random, sizeof random, BASE64URL);
-    if (claims)
-        json_object_update(all, (json_t *)(uintptr_t)claims);
-    json_object_set_new(all, "iss", json_string(policy->issuer));
-    json_object_set_new(all, "aud", audience_claim(policy));
-    json_object_set_new(all, "sub", json_string(subject));
-    json_object_set_new(all, "jti", json_string(id));
-    json_object_set_new(all, "iat", json_integer(now_s));
-    json_object_set_new(all, "exp", json_integer(now_s + lifetime_s));
-    text = json_dumps(all, JSON_COMPACT);
+    if (json_object_set_new(all, "iss", json_string(policy->issuer)) == 0 &&
+        json_object_set_new(all, "aud", audience_claim(policy)) == 0 &&
+        json_object_set_new(all, "sub", json_string(subject)) == 0 &&
+        json_object_set_new(all, "jti", json_string(id)) == 0 &&
+        json_object_set_new(all, "iat", json_integer(now_s)) == 0 &&
+        json_object_set_new(all, "exp", json_integer(now_s + lifetime_s)) == 0)
+        text = json_dumps(all, JSON_COMPACT);
     json_decref(all);
     return text;
 }
@@ -296,17 +306,16 @@ static char *write_claims(const struct token_policy *policy, const char *subject
 static bool check_wishes(const char *subject, const json_t *claims, int64_t now_s,
                          int64_t lifetime_s, struct error *error)
 {
-    const char *name;
-    json_t *value;
-
     if (!name_is_sound(subject))
         return error_set(error, "a token's `sub` has 1 to %d bytes and no control character",
                          MAX_NAME_BYTES);
     if (lifetime_s <= 0 || now_s < 0 || lifetime_s > LAST_SECOND - now_s)
         return error_set(error, "a token must end after it begins and before the year 10000");
-    json_object_foreach((json_t *)(uintptr_t)claims, name, value) if (
-        token_claim_is_reserved(
-            name)) return error_set(error, "the claim \"%s\" is set by us alone", name);
+    for (void *at = json_object_iter(unconst(claims)); at;
+         at = json_object_iter_next(unconst(claims), at))
+        if (token_claim_is_reserved(json_object_iter_key(at)))
+            return error_set(error, "the claim \"%s\" is set by us alone",
+                             json_object_iter_key(at));
     return true;
 }
 
@@ -396,7 +405,7 @@ char *token_issue(const struct key *key, const struct token_policy *policy, cons
         return NULL;
     text = write_claims(policy, subject, claims, now_s, lifetime_s);
     if (!text) {
-        error_set(error, "the claims cannot be written as JSON");
+        error_set(error, "the claims, `sub`, issuer or audience are not UTF-8");
         return NULL;
     }
     token = sign(key, text, error);
