@@ -20,13 +20,18 @@ static int hex_value(char c)
 }
 
 /* jansson checks every string it makes (RFC 3629). */
-static bool is_utf8(const char *text, size_t bytes)
+static bool is_utf8(const struct credential *credential)
 {
-    json_t *string = json_stringn(text, bytes);
+    json_t *string = json_stringn(credential->text, credential->bytes);
     bool valid = string != NULL;
 
     json_decref(string);
     return valid;
+}
+
+static bool has_nul(const struct credential *credential)
+{
+    return memchr(credential->text, '\0', credential->bytes) != NULL;
 }
 
 /* Decode + and %XX where they stand, and end the text with NUL; false: a % without its digits. */
@@ -53,35 +58,29 @@ static bool decode(char *text, size_t *bytes)
     return true;
 }
 
-/* Take the field if it is one of ours; false: we have it already. */
-static bool credentials_take(struct credentials *credentials, const char *name, const char *value,
-                             size_t bytes)
+/* Which of the two is called that; NULL: neither. */
+static struct credential *credentials_find(struct credentials *credentials, const char *name,
+                                           size_t bytes)
 {
-    bool is_username = strcmp(name, "username") == 0;
-    const char **text = is_username ? &credentials->username : &credentials->password;
-
-    if (!is_username && strcmp(name, "password") != 0)
-        return true;
-    if (*text)
-        return false;
-    *text = value;
-    *(is_username ? &credentials->username_bytes : &credentials->password_bytes) = bytes;
-    return true;
+    if (bytes == strlen("username") && memcmp(name, "username", bytes) == 0)
+        return &credentials->username;
+    if (bytes == strlen("password") && memcmp(name, "password", bytes) == 0)
+        return &credentials->password;
+    return NULL;
 }
 
 static const char *credentials_check(const struct credentials *credentials)
 {
-    const char *username = credentials->username, *password = credentials->password;
+    const struct credential *username = &credentials->username;
+    const struct credential *password = &credentials->password;
 
-    if (!username || !password)
+    if (!username->text || !password->text)
         return "username and password are required";
-    if (credentials->username_bytes == 0 || credentials->password_bytes == 0)
+    if (username->bytes == 0 || password->bytes == 0)
         return "username and password must not be empty";
-    if (memchr(username, '\0', credentials->username_bytes) ||
-        memchr(password, '\0', credentials->password_bytes))
+    if (has_nul(username) || has_nul(password))
         return "username and password must not contain NUL";
-    if (!is_utf8(username, credentials->username_bytes) ||
-        !is_utf8(password, credentials->password_bytes))
+    if (!is_utf8(username) || !is_utf8(password))
         return "username and password must be UTF-8";
     return NULL;
 }
@@ -96,6 +95,7 @@ const char *credentials_parse_form(struct credentials *credentials, char *body, 
         char *stop = memchr(name, '&', (size_t)(end - name));
         char *value;
         size_t name_bytes, value_bytes;
+        struct credential *found;
 
         stop = stop ? stop : end;
         next = stop + 1;
@@ -105,8 +105,11 @@ const char *credentials_parse_form(struct credentials *credentials, char *body, 
         value_bytes = (size_t)(stop - value);
         if (!decode(value, &value_bytes) || !decode(name, &name_bytes))
             return "the form has a % without two hexadecimal digits";
-        if (!credentials_take(credentials, name, value, value_bytes))
+        found = credentials_find(credentials, name, name_bytes);
+        if (found && found->text)
             return "username and password must be given once";
+        if (found)
+            *found = (struct credential){value, value_bytes};
     }
     return credentials_check(credentials);
 }
@@ -120,10 +123,10 @@ const char *credentials_parse_json(struct credentials *credentials, const char *
     credentials->json = json_loadb(body, bytes, JSON_REJECT_DUPLICATES, NULL);
     username = json_object_get(credentials->json, "username");
     password = json_object_get(credentials->json, "password");
-    credentials->username = json_string_value(username);
-    credentials->username_bytes = json_string_length(username);
-    credentials->password = json_string_value(password);
-    credentials->password_bytes = json_string_length(password);
+    credentials->username =
+        (struct credential){json_string_value(username), json_string_length(username)};
+    credentials->password =
+        (struct credential){json_string_value(password), json_string_length(password)};
     if (!json_is_object(credentials->json))
         wrong = "the body is not a JSON object, or a member is there twice";
     else if ((username && !json_is_string(username)) || (password && !json_is_string(password)))

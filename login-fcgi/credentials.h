@@ -8,9 +8,13 @@
  * Who says to be whom: a user name and a password, each given exactly once, not empty, UTF-8,
  * without NUL.  Other fields are passed over.
  */
+struct credential {
+    const char *text; /* NUL-ended, borrowed from the body or from `json` */
+    size_t bytes;
+};
+
 struct credentials {
-    const char *username, *password; /* NUL-ended, borrowed from the body or from `json` */
-    size_t username_bytes, password_bytes;
+    struct credential username, password;
     json_t *json;
 };
 

@@ -74,7 +74,7 @@ static void decide(const struct service *service, const struct user *user,
                    const struct credentials *credentials, const char *client, struct answer *answer)
 {
     enum password_result result = password_verify(
-        credentials->password, credentials->password_bytes, user ? user->hash : NULL);
+        credentials->password.text, credentials->password.bytes, user ? user->hash : NULL);
 
     if (result == PASSWORD_FAILED) {
         give_up(answer, "cannot verify a password", "no memory, or the hash is in no known form");
@@ -102,8 +102,8 @@ void login_answer(const struct service *service, struct database *database, stru
 
     if (!read_credentials(request, &credentials, answer))
         return;
-    if (user_name_is_valid(credentials.username, credentials.username_bytes))
-        found = users_find(database, credentials.username, &user);
+    if (user_name_is_valid(credentials.username.text, credentials.username.bytes))
+        found = users_find(database, credentials.username.text, &user);
     if (found == DB_OK || found == DB_NOT_FOUND)
         decide(service, found == DB_OK ? &user : NULL, &credentials, client, answer);
     else

@@ -50,6 +50,12 @@ static int fail(const struct error *error)
     return EXIT_FAILURE;
 }
 
+static int refuse_usage(const char *word)
+{
+    fprintf(stderr, PROGRAM ": cannot make sense of '%s'; see " PROGRAM " --help\n", word);
+    return 2;
+}
+
 /* -1: go on; else the exit status. */
 static int read_options(int argc, char **argv, struct options *options)
 {
@@ -59,6 +65,7 @@ static int read_options(int argc, char **argv, struct options *options)
                                                  {0}};
     int option;
 
+    opterr = 0;
     while ((option = getopt_long(argc, argv, "c:", long_options, NULL)) != -1) {
         switch (option) {
         case 'c':
@@ -74,15 +81,10 @@ static int read_options(int argc, char **argv, struct options *options)
             puts(PROGRAM " " VERSION);
             return EXIT_SUCCESS;
         default:
-            fputs("Try '" PROGRAM " --help'.\n", stderr);
-            return 2;
+            return refuse_usage(argv[optind - 1]);
         }
     }
-    if (optind < argc) {
-        fprintf(stderr, PROGRAM ": what is '%s'? Try '" PROGRAM " --help'.\n", argv[optind]);
-        return 2;
-    }
-    return -1;
+    return optind < argc ? refuse_usage(argv[optind]) : -1;
 }
 
 static int check(const struct config *config, const char *path)
