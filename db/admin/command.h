@@ -1,0 +1,71 @@
+#ifndef DB_ADMIN_COMMAND_H
+#define DB_ADMIN_COMMAND_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * A command is one row: its words, what it takes, and the function that does it.  The command line
+ * is read, and its help written, from the rows alone.
+ */
+enum command_status {
+    COMMAND_DONE = 0,
+    COMMAND_FAILED = 1,
+    COMMAND_USAGE = 2,
+    COMMAND_NOT_FOUND = 3,
+    COMMAND_EXISTS = 4
+};
+
+enum option {
+    OPTION_DIR,
+    OPTION_LISTEN,
+    OPTION_SET,
+    OPTION_CLAIM,
+    OPTION_CLAIMS,
+    OPTION_PASSWORD_STDIN,
+    OPTION_LIFETIME,
+    OPTION_JSON,
+    OPTIONS
+};
+#define TAKES(option) (1U << (option))
+
+/* What stood on the command line, borrowed from it. */
+struct request {
+    const struct command *command;
+    const char *config;  /* the file, of -c or the default */
+    const char *operand; /* where the command has one */
+    struct request_values {
+        const char **values; /* of an option without a value: the option itself */
+        size_t n;
+    } options[OPTIONS];
+};
+
+struct command {
+    const char *noun, *verb; /* verb NULL: the noun alone */
+    const char *operand;     /* its name in the help; NULL: none */
+    unsigned takes, needs;   /* options */
+    const char *help;
+    enum command_status (*run)(const struct request *request);
+};
+
+/* The rows of each file, ended by one without a noun. */
+extern const struct command init_commands[], user_commands[], token_commands[];
+
+/* Read the command line, run what it asks for, and see to it that what was printed got out. */
+enum command_status command_line(int argc, char **argv);
+
+bool request_has(const struct request *request, enum option option);
+const char *request_value(const struct request *request, enum option option); /* or NULL */
+
+/* Say on stderr, after the program's name, what is wrong; return `status`. */
+enum command_status command_refuse(enum command_status status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The same for a usage error, with where to look. */
+enum command_status command_misused(const struct request *request, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Print one line of JSON, in ASCII so that no terminal obeys it; takes the reference. */
+void command_print_json(json_t *value);
+
+#endif

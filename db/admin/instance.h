@@ -1,0 +1,34 @@
+#ifndef DB_ADMIN_INSTANCE_H
+#define DB_ADMIN_INSTANCE_H
+
+#include "common/config.h"
+#include "db/admin/command.h"
+#include "db/database.h"
+
+/* What a command works on: the config, and, where opened, the database it names. */
+struct instance {
+    struct config *config;
+    struct database *database;
+};
+
+/*
+ * Read the config of the request and become the owner of its database's folder.  Not
+ * COMMAND_DONE: the reason has been said.  instance_close in either case.
+ */
+enum command_status instance_read(const struct request *request, struct instance *instance);
+
+/* The same, and open the database. */
+enum command_status instance_open(const struct request *request, struct instance *instance);
+void instance_close(struct instance *instance);
+
+/*
+ * Root becomes the owner of `folder` for good, so that no file it makes is one the services cannot
+ * write.  Others stay who they are.
+ */
+bool instance_become_owner(const char *folder, struct error *error);
+
+/* The status of a call that answered `result`, and what there is to say of user `name`. */
+enum command_status instance_status(const struct instance *instance, enum db_result result,
+                                    const char *name);
+
+#endif
