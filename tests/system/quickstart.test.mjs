@@ -98,7 +98,8 @@ test('start, log in, chat, Ctrl-C, and again', async (t) => {
     assert.equal(secret.mode & 0o777, 0o600);
 
     process.kill(-first.running.pid, 'SIGINT'); /* as a terminal does, to all of them */
-    await first.running.stop('SIGCONT');
+    await until(() => first.running.ended, 'quickstart to end');
+    assert.equal(first.running.ended.code, 0);
     await nothingIsLeft(parent, port);
 
     const second = await begin(t, parent, port);
