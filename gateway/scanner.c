@@ -78,23 +78,16 @@ static const char *skip_plain(const char *at, const char *end)
 static size_t sequence_length(const char *at, const char *end)
 {
     const unsigned char *c = (const unsigned char *)at;
-    size_t room = end - at;
+    size_t n = c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+    unsigned char low = c[0] == 0xe0 ? 0xa0 : c[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned char high = c[0] == 0xed ? 0x9f : c[0] == 0xf4 ? 0x8f : 0xbf;
 
-    if (c[0] < 0xc2 || c[0] > 0xf4)
+    if (c[0] < 0xc2 || c[0] > 0xf4 || (size_t)(end - at) < n || c[1] < low || c[1] > high)
         return 0;
-    if (c[0] < 0xe0)
-        return room >= 2 && (c[1] & 0xc0) == 0x80 ? 2 : 0;
-    if (c[0] < 0xf0) {
-        unsigned char low = c[0] == 0xe0 ? 0xa0 : 0x80, high = c[0] == 0xed ? 0x9f : 0xbf;
-
-        return room >= 3 && c[1] >= low && c[1] <= high && (c[2] & 0xc0) == 0x80 ? 3 : 0;
-    }
-    unsigned char low = c[0] == 0xf0 ? 0x90 : 0x80, high = c[0] == 0xf4 ? 0x8f : 0xbf;
-
-    return room >= 4 && c[1] >= low && c[1] <= high && (c[2] & 0xc0) == 0x80 &&
-                   (c[3] & 0xc0) == 0x80
-               ? 4
-               : 0;
+    for (size_t i = 2; i < n; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
 }
 
 /* The length of the escape at `at`, a backslash; 0: there is no such escape. */
