@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define MAX_FILE_BYTES ((size_t)1 << 20)
+#define MAX_NAMES      1000 /* far above what is known; libconfig's time grows with its square */
 
 struct whole {
     struct config config; /* the part that everyone sees; first, so that one becomes the other */
@@ -257,7 +258,7 @@ static size_t skipped_length(const char *at)
  */
 static bool scan(const char *at, unsigned *line, struct error *error)
 {
-    unsigned depth = 0, group_line = 0;
+    unsigned depth = 0, group_line = 0, names = 0;
 
     for (size_t n; *at; at += n) {
         size_t digits = strspn(at, "0123456789");
@@ -268,6 +269,8 @@ static bool scan(const char *at, unsigned *line, struct error *error)
                              *at == '"' ? "text" : "comment");
         if (digits && strtoull(at, NULL, 10) > INT32_MAX)
             return error_set(error, "%.*s is more than any setting takes", (int)digits, at);
+        if ((*at == '=' || *at == ':') && ++names > MAX_NAMES)
+            return error_set(error, "there are more than %d settings in this file", MAX_NAMES);
         if (strncmp(at, "@include", 8) == 0)
             return error_set(error, "@include is not supported: the config is one file");
         if (*at == '{' && depth++ == 0)

@@ -455,6 +455,20 @@ static void deep_nesting_is_an_error(void **state)
     free(text);
 }
 
+/* 110,000 of them took libconfig 50 seconds. */
+static void a_crowd_of_names_is_refused_before_it_is_read(void **state)
+{
+    char *text = malloc(16000), *end = text;
+
+    (void)state;
+    for (int i = 0; i < 1001; i++)
+        end += sprintf(end, "a%d = 1;\n", i);
+    refuses(text, "1001: there are more than 1000 settings in this file");
+    *strstr(text, "a1000") = '\0';
+    refuses(text, "1: a0 is not a setting");
+    free(text);
+}
+
 static void an_assignment_is_rendered_for_the_file(void **state)
 {
     static const char *const cases[][3] = {
@@ -549,6 +563,7 @@ int main(void)
         cmocka_unit_test(the_config_is_one_file),
         cmocka_unit_test(what_is_no_readable_text_is_refused),
         cmocka_unit_test(deep_nesting_is_an_error),
+        cmocka_unit_test(a_crowd_of_names_is_refused_before_it_is_read),
         cmocka_unit_test(an_assignment_is_rendered_for_the_file),
         cmocka_unit_test(a_bad_assignment_is_refused_in_the_files_words),
         cmocka_unit_test(what_cannot_be_reloaded_is_named),
