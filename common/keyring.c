@@ -3,20 +3,17 @@
  *
  * A key is admitted only when everything it says of itself agrees: the file's name with `kid`,
  * `alg` with `kty`, the curve, the length, `use`, `key_ops`, and the place it lies in with the half
- * of the pair it holds.  Who may read and write the file is part of that.  A key which got in here
- * can be used without another question; token.c asks only which one.
- *
- * Whoever wants to know how a key signs reads token.c; whoever wants to change which keys there are
- * (the administrator's command) calls the writing half at the end of this file.
+ * of the pair it holds.  A key which got in here can be used without another question; token.c asks
+ * only which one.  Where files lie, who may touch them and how they are written is keyfile.c's
+ * part.
  */
 #include "common/keyring.h"
 #include "common/clock.h"
+#include "common/keyfile.h"
 #include "common/memory.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -24,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,13 +31,10 @@
 #include <openssl/pem.h>
 #include <sodium.h>
 
-#define NAME_MAX_BYTES       63
-#define FILE_MAX_BYTES       16384 /* a private RSA key of 8192 bits takes 7 kB */
 #define RSA_MIN_BITS         2048
 #define RSA_MAX_BITS         8192
 #define RSA_NEW_BITS         3072
 #define BASE64URL            sodium_base64_VARIANT_URLSAFE_NO_PADDING
-#define OTHERS_MAY_WRITE     (S_IWGRP | S_IWOTH)
 #define COORDINATE_MAX_BYTES 66
 
 /* clang-format off */
@@ -138,116 +131,22 @@ static bool refuse(const struct jwk *jwk, const char *format, ...)
     return error_set(jwk->error, "%s: %s", jwk->path, what);
 }
 
-static bool path_write(char path[PATH_MAX], struct error *error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static bool path_write(char path[PATH_MAX], struct error *error, const char *format, ...)
-{
-    va_list arguments;
-    int length;
-
-    va_start(arguments, format);
-    length = vsnprintf(path, PATH_MAX, format, arguments);
-    va_end(arguments);
-    return length < PATH_MAX || error_set(error, "%.200s...: the path is too long", path);
-}
-
-/* Letters, digits, '.', '_', '-', at most 63 of them, the first no dot: safe as a file's name. */
-static bool name_is_valid(const char *name, size_t length)
-{
-    return length > 0 && length <= NAME_MAX_BYTES && name[0] != '.' &&
-           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") >=
-               length;
-}
-
-/* Cut ".jwk" off a file's name.  False: it does not end so, or what is left is no key's name. */
-static bool name_of_file(const char *file, char name[NAME_MAX_BYTES + 1])
-{
-    size_t length = strlen(file);
-
-    if (length <= 4 || strcmp(file + length - 4, ".jwk") != 0 || !name_is_valid(file, length - 4))
-        return false;
-    memcpy(name, file, length - 4);
-    name[length - 4] = '\0';
-    return true;
-}
-
-static bool check_access(const struct stat *status, const char *path, mode_t forbidden,
-                         const char *mend, struct error *error)
-{
-    mode_t excess = status->st_mode & forbidden;
-
-    if (status->st_uid != 0 && status->st_uid != geteuid())
-        return error_set(error, "%s belongs to user %u, neither root nor us: run `chown root %s`",
-                         path, (unsigned)status->st_uid, path);
-    if (excess)
-        return error_set(error, "%s has mode %04o, others can %s it: run `chmod %s %s`", path,
-                         (unsigned)status->st_mode & 07777,
-                         excess & OTHERS_MAY_WRITE ? "change" : "read", mend, path);
-    return true;
-}
-
-static bool check_folder(const char *folder, struct error *error)
-{
-    struct stat status;
-
-    if (stat(folder, &status) != 0)
-        return error_set(error, "%s: %s", folder, strerror(errno));
-    if (!S_ISDIR(status.st_mode))
-        return error_set(error, "%s: is not a folder", folder);
-    return check_access(&status, folder, OTHERS_MAY_WRITE, "go-w", error);
-}
-
-static bool read_whole(int fd, char *text, size_t size, size_t *bytes)
-{
-    ssize_t n;
-
-    for (*bytes = 0; *bytes < size; *bytes += (size_t)n) {
-        n = read(fd, text + *bytes, size - *bytes);
-        if (n == 0)
-            return true;
-        if (n < 0)
-            return false;
-    }
-    errno = EFBIG;
-    return false;
-}
-
-/* Check who may touch the open file, read it, parse it: `members` is an object then. */
-static bool jwk_parse(struct jwk *jwk, int fd, char *text, size_t size)
-{
-    json_error_t where;
-    size_t bytes;
-
-    if (fstat(fd, &jwk->status) != 0)
-        return refuse(jwk, "%s", strerror(errno));
-    if (!S_ISREG(jwk->status.st_mode))
-        return refuse(jwk, "is not a regular file");
-    if (!check_access(&jwk->status, jwk->path, jwk->is_private ? 077 : OTHERS_MAY_WRITE,
-                      jwk->is_private ? "0600" : "go-w", jwk->error))
-        return false;
-    if (!read_whole(fd, text, size, &bytes))
-        return refuse(jwk, "%s", strerror(errno));
-    jwk->members = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
-    if (!jwk->members) /* without where.text, which quotes what stands near the fault */
-        return refuse(jwk, "line %d: is not JSON, or repeats a member", where.line);
-    if (!json_is_object(jwk->members))
-        return refuse(jwk, "is not a JSON object");
-    return true;
-}
-
+/* Read and parse the file: `members` is an object then. */
 static bool jwk_open(struct jwk *jwk)
 {
-    char text[FILE_MAX_BYTES];
-    int fd = open(jwk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    bool opened;
+    char text[KEYFILE_MAX_BYTES];
+    size_t bytes;
+    json_error_t where;
+    bool read = keyfile_read(jwk->path, jwk->is_private, text, &bytes, &jwk->status, jwk->error);
 
-    if (fd < 0)
-        return refuse(jwk, "%s", strerror(errno));
-    opened = jwk_parse(jwk, fd, text, sizeof text);
+    if (read)
+        jwk->members = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
     sodium_memzero(text, sizeof text);
-    close(fd);
-    return opened;
+    if (!read)
+        return false;
+    if (!jwk->members) /* without where.text, which quotes what stands near the fault */
+        return refuse(jwk, "line %d: is not JSON, or repeats a member", where.line);
+    return json_is_object(jwk->members) || refuse(jwk, "is not a JSON object");
 }
 
 /* The member `name` must be a string equal to `value`. */
@@ -289,8 +188,7 @@ static bool check_place(const struct jwk *jwk)
     if (is_secret(jwk->algorithm)) {
         if (jwk->is_private)
             return refuse(jwk, "an \"oct\" key belongs in the folder above private/");
-        return check_access(&jwk->status, jwk->path, OTHERS_MAY_WRITE | S_IRWXO, "0640",
-                            jwk->error);
+        return keyfile_check_secret(jwk->path, &jwk->status, jwk->error);
     }
     for (size_t i = 0; !jwk->is_private && i < sizeof private_members / sizeof *private_members;
          i++)
@@ -531,7 +429,7 @@ static struct key *read_key(const char *folder, const char *name, bool is_privat
     struct key *key = memory_zeroed(1, sizeof *key);
     bool sound = false;
 
-    if (path_write(path, error, "%s/%s%s.jwk", folder, is_private ? "private/" : "", name) &&
+    if (keyfile_path(path, error, "%s/%s%s.jwk", folder, is_private ? "private/" : "", name) &&
         jwk_open(&jwk) && check_words(&jwk, name)) {
         key->algorithm = jwk.algorithm;
         key->id = memory_copy(name, strlen(name));
@@ -546,13 +444,13 @@ static struct key *read_key(const char *folder, const char *name, bool is_privat
 static bool read_all(struct keyring *keyring, const char *folder, struct dirent **files, int n,
                      struct error *error)
 {
-    char name[NAME_MAX_BYTES + 1];
+    char name[KEYFILE_NAME_BYTES];
 
     for (int i = 0; i < n; i++) {
-        if (!name_of_file(files[i]->d_name, name))
+        if (!keyfile_name(files[i]->d_name, name))
             return error_set(error,
                              "%s/%s: a key's name has 1 to %d letters, digits, '.', '_' or '-'",
-                             folder, files[i]->d_name, NAME_MAX_BYTES);
+                             folder, files[i]->d_name, KEYFILE_NAME_BYTES - 1);
         keyring->keys[keyring->n_keys] = read_key(folder, name, false, "verify", error);
         if (!keyring->keys[keyring->n_keys])
             return false;
@@ -569,31 +467,7 @@ static int is_key_file(const struct dirent *file)
     return file->d_name[0] != '.' && length >= 4 && strcmp(file->d_name + length - 4, ".jwk") == 0;
 }
 
-/* The name that private/signing points at, and whether it lies in private/. */
-static bool read_link(const char *folder, char name[NAME_MAX_BYTES + 1], bool *is_private,
-                      struct error *error)
-{
-    char path[PATH_MAX], target[NAME_MAX_BYTES + 16];
-    ssize_t length;
-
-    if (!path_write(path, error, "%s/private", folder) || !check_folder(path, error) ||
-        !path_write(path, error, "%s/private/signing", folder))
-        return false;
-    length = readlink(path, target, sizeof target - 1);
-    if (length < 0)
-        return error_set(error,
-                         "%s: %s; it must be a link to the key that signs: "
-                         "run `sallyport key activate NAME`",
-                         path, strerror(errno));
-    target[length] = '\0';
-    *is_private = strncmp(target, "../", 3) != 0;
-    return name_of_file(target + (*is_private ? 0 : 3), name) ||
-           error_set(error, "%s: must point to NAME.jwk, or to ../NAME.jwk for an \"oct\" key",
-                     path);
-}
-
-/* Does the one verify what the other signs?  It also finds a private half whose numbers are wrong.
- */
+/* Does the one verify what the other signs?  Private numbers that cannot sign are found so, too. */
 static bool are_halves(EVP_PKEY *private, EVP_PKEY *public)
 {
     static const unsigned char probe[] = "are you two halves of one key?";
@@ -648,72 +522,11 @@ static struct key *read_signing(const char *folder, const char *name, bool is_pr
 
 /* --- Writing ------------------------------------------------------------------------------- */
 
-/* A new file belongs to whom its folder belongs to: root makes keys for the services. */
-static bool give_to_owner_of(const char *folder, int fd)
-{
-    struct stat status;
-
-    return stat(folder, &status) == 0 &&
-           ((status.st_uid == geteuid() && status.st_gid == getegid()) ||
-            fchown(fd, geteuid() == 0 ? status.st_uid : (uid_t)-1, status.st_gid) == 0);
-}
-
-static bool write_whole(int fd, const char *text, size_t bytes)
-{
-    while (bytes > 0) {
-        ssize_t n = write(fd, text, bytes);
-
-        if (n < 0)
-            return false;
-        text += n;
-        bytes -= (size_t)n;
-    }
-    return fsync(fd) == 0;
-}
-
-static bool sync_folder(const char *folder)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool synced = fd >= 0 && fsync(fd) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    return synced;
-}
-
-/* Whole or not at all, and never over a file that is there: link(2) fails where rename(2) replaces.
- */
-static bool write_file(const char *folder, const char *name, mode_t mode, const char *text,
-                       struct error *error)
-{
-    char path[PATH_MAX], temporary[PATH_MAX];
-    bool written = false;
-    int fd;
-
-    if (!path_write(path, error, "%s/%s.jwk", folder, name) ||
-        !path_write(temporary, error, "%s/.%s.XXXXXX", folder, name))
-        return false;
-    fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0)
-        return error_set(error, "%s: %s", temporary, strerror(errno));
-    if (!give_to_owner_of(folder, fd) || fchmod(fd, mode) != 0 ||
-        !write_whole(fd, text, strlen(text)) || link(temporary, path) != 0)
-        error_set(error, "%s: %s", path, strerror(errno));
-    else if (!sync_folder(folder)) {
-        error_set(error, "%s: %s", folder, strerror(errno));
-        unlink(path);
-    } else
-        written = true;
-    unlink(temporary);
-    close(fd);
-    return written;
-}
-
 static bool write_jwk(const char *folder, const char *name, mode_t mode, const json_t *jwk,
                       struct error *error)
 {
     char *text = json_dumps(jwk, JSON_INDENT(4));
-    bool written = text ? write_file(folder, name, mode, text, error)
+    bool written = text ? keyfile_write(folder, name, mode, text, error)
                         : error_set(error, "%s: out of memory", name);
 
     wipe_and_free(text);
@@ -805,29 +618,14 @@ static bool write_secret(const char *folder, const char *name, enum key_algorith
     return written;
 }
 
-/* folder/private, made where it is not there yet. */
-static bool make_private(char path[PATH_MAX], const char *folder, struct error *error)
-{
-    int fd;
-
-    if (!path_write(path, error, "%s/private", folder))
-        return false;
-    if (mkdir(path, 0700) == 0 && (fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0) {
-        if (!give_to_owner_of(folder, fd))
-            error_set(error, "%s: %s", path, strerror(errno));
-        close(fd);
-    }
-    return check_folder(path, error);
-}
-
 /* The private half first: a public half that stands alone would be believed already. */
 static bool write_pair(const char *folder, const char *name, enum key_algorithm algorithm,
                        const EVP_PKEY *pkey, struct error *error)
 {
     char private[PATH_MAX], path[PATH_MAX];
 
-    if (!make_private(private, folder, error) ||
-        !path_write(path, error, "%s/%s.jwk", private, name) ||
+    if (!keyfile_make_private(private, folder, error) ||
+        !keyfile_path(path, error, "%s/%s.jwk", private, name) ||
         !write_half(private, name, algorithm, pkey, true, error))
         return false;
     if (write_half(folder, name, algorithm, pkey, false, error))
@@ -843,22 +641,15 @@ static EVP_PKEY *new_pkey(enum key_algorithm algorithm)
 }
 
 /* The name wanted, or one from the day and random letters: "20260131-kqzmwa". */
-static bool choose_name(const char *name, char chosen[NAME_MAX_BYTES + 1], struct error *error)
+static bool choose_name(const char *name, char chosen[KEYFILE_NAME_BYTES], struct error *error)
 {
     time_t now = (time_t)clock_wall_s();
     struct tm day;
     size_t length;
 
-    if (name && !name_is_valid(name, strlen(name)))
-        return error_set(error,
-                         "\"%s\": a key's name has 1 to %d letters, digits, '.', '_' or '-', "
-                         "and does not begin with a dot",
-                         name, NAME_MAX_BYTES);
-    if (name) {
-        strcpy(chosen, name);
-        return true;
-    }
-    length = strftime(chosen, NAME_MAX_BYTES, "%Y%m%d-", gmtime_r(&now, &day));
+    if (name)
+        return keyfile_check_name(name, error) && strcpy(chosen, name);
+    length = strftime(chosen, KEYFILE_NAME_BYTES - 6, "%Y%m%d-", gmtime_r(&now, &day));
     for (size_t i = 0; i < 6; i++)
         chosen[length++] = (char)('a' + randombytes_uniform(26));
     chosen[length] = '\0';
@@ -875,29 +666,24 @@ static int no_passphrase(char *text, int size, int writing, void *context)
 /* The key in a PEM file; `is_private` says which half it was. */
 static EVP_PKEY *read_pem(struct jwk *pem)
 {
-    char text[FILE_MAX_BYTES];
-    size_t bytes = 0;
-    int fd = open(pem->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    bool whole = fd >= 0 && read_whole(fd, text, sizeof text, &bytes);
-    BIO *bio = whole ? BIO_new_mem_buf(text, (int)bytes) : NULL;
+    char text[KEYFILE_MAX_BYTES];
+    size_t bytes;
+    BIO *bio = NULL;
     EVP_PKEY *pkey = NULL;
 
-    if (!bio) {
-        refuse(pem, "%s", strerror(errno));
+    if (!keyfile_read_foreign(pem->path, text, &bytes, pem->error))
         goto done;
-    }
+    bio = BIO_new_mem_buf(text, (int)bytes);
     pkey = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-    pem->is_private = pkey != NULL;
+    pem->is_private = pkey;
     if (!pkey && BIO_reset(bio) == 1)
-        pkey = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+        pkey = PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
     if (!pkey)
         refuse(pem, "holds no PEM of a public key nor of an unencrypted private key; "
                     "`openssl pkey -in FILE` writes one");
 done:
     BIO_free(bio);
     sodium_memzero(text, sizeof text);
-    if (fd >= 0)
-        close(fd);
     return pkey;
 }
 
@@ -932,10 +718,10 @@ struct keyring *keyring_read(const char *folder, struct error *error)
 {
     struct keyring *keyring = NULL;
     struct dirent **files = NULL;
-    int n = -1;
+    int n;
 
     prepare();
-    if (!check_folder(folder, error))
+    if (!keyfile_check_folder(folder, false, error))
         return NULL;
     n = scandir(folder, &files, is_key_file, alphasort);
     if (n < 0) {
@@ -946,7 +732,7 @@ struct keyring *keyring_read(const char *folder, struct error *error)
     atomic_init(&keyring->references, 1);
     keyring->keys = memory_zeroed((size_t)n + 1, sizeof *keyring->keys);
     if (n == 0)
-        error_set(error, "%s holds no key: run `sallyport key generate`", folder);
+        error_set(error, "%s holds no key: there is no NAME.jwk in it", folder);
     if (n == 0 || !read_all(keyring, folder, files, n, error))
         keyring_put(&keyring);
     while (n > 0)
@@ -986,11 +772,12 @@ const struct key *keyring_find(const struct keyring *keyring, const char *kid)
 
 struct key *keyring_read_signing(const char *folder, struct error *error)
 {
-    char name[NAME_MAX_BYTES + 1];
+    char name[KEYFILE_NAME_BYTES];
     bool is_private;
 
     prepare();
-    if (!check_folder(folder, error) || !read_link(folder, name, &is_private, error))
+    if (!keyfile_check_folder(folder, false, error) ||
+        !keyfile_read_link(folder, name, &is_private, error))
         return NULL;
     return read_signing(folder, name, is_private, error);
 }
@@ -1002,7 +789,7 @@ bool keyring_generate(const char *folder, enum key_algorithm algorithm, const ch
     bool written;
 
     prepare();
-    if (!check_folder(folder, error) || !choose_name(name, chosen, error))
+    if (!keyfile_check_folder(folder, false, error) || !choose_name(name, chosen, error))
         return false;
     if (is_secret(algorithm))
         return write_secret(folder, chosen, algorithm, error);
@@ -1025,7 +812,7 @@ bool keyring_import_pem(const char *folder, const char *path, const char *name,
     if (is_secret(algorithm))
         return error_set(error, "%s is for a secret, a PEM holds a pair: name RS or ES",
                          algorithms[algorithm].name);
-    if (!check_folder(folder, error) || !choose_name(name, chosen, error) ||
+    if (!keyfile_check_folder(folder, false, error) || !choose_name(name, chosen, error) ||
         !(pkey = read_pem(&pem)))
         return false;
     if (!check_pkey(&pem, pkey))
@@ -1041,26 +828,19 @@ bool keyring_import_pem(const char *folder, const char *path, const char *name,
 
 bool keyring_activate(const char *folder, const char *name, struct error *error)
 {
-    char private[PATH_MAX], path[PATH_MAX], temporary[PATH_MAX], target[NAME_MAX_BYTES + 16];
+    char private[PATH_MAX], path[PATH_MAX];
     struct key *key;
     bool is_private;
 
     prepare();
-    if (!choose_name(name, target, error) || !make_private(private, folder, error) ||
-        !path_write(path, error, "%s/%s.jwk", private, name))
+    if (!keyfile_check_name(name, error) || !keyfile_check_folder(folder, false, error) ||
+        !keyfile_make_private(private, folder, error) ||
+        !keyfile_path(path, error, "%s/%s.jwk", private, name))
         return false;
     is_private = access(path, F_OK) == 0;
     key = read_signing(folder, name, is_private, error);
     if (!key)
         return false;
     key_free(&key);
-    snprintf(target, sizeof target, "%s%s.jwk", is_private ? "" : "../", name);
-    if (!path_write(path, error, "%s/signing", private) ||
-        !path_write(temporary, error, "%s/.signing.%08x", private, randombytes_random()))
-        return false;
-    if (symlink(target, temporary) == 0 && rename(temporary, path) == 0 && sync_folder(private))
-        return true;
-    error_set(error, "%s: %s", path, strerror(errno));
-    unlink(temporary);
-    return false;
+    return keyfile_write_link(folder, name, is_private, error);
 }
