@@ -25,7 +25,7 @@ struct relay_message {
     size_t n_attachments;
 };
 
-/* What a socket keeps for a rules variable: a JSON text of its own; .text.at NULL: unset. */
+/* What a socket keeps for a rules variable: a JSON text of its own; .json NULL: unset. */
 struct variable {
     char *json;
     uint32_t length;
@@ -62,7 +62,7 @@ struct relay_stage {
     struct span id;   /* $id: the socket's id, plain ASCII without quotes */
     struct span
         reason; /* $reason, plain ASCII without quotes; only at disconnecting and disconnect */
-    const struct event *event;                 /* NULL at a moment */
+    const struct event *event;           /* NULL at a moment */
     const struct attachment *attachment; /* those of the event */
     size_t n_attachments;
     bool wants_ack;
@@ -71,14 +71,19 @@ struct relay_stage {
        needed; the relay allocates, the owner of the socket frees with free(). */
     struct relay_bucket **buckets;
     uint64_t now_ms;
+    /* Bytes that all variables of the socket may have together, 0: any.  A `set` beyond them is a
+     * bad argument. */
+    uint64_t max_kept_bytes;
 };
 
 enum relay_result {
     RELAY_DONE,    /* a rule held and ran */
     RELAY_NO_RULE, /* "no rule" */
-    RELAY_DENIED,  /* "denied": no rule's guards held; or `deny`, whose words are in the verdict */
+    RELAY_DENIED,  /* "denied": no rule's guards held; or `deny`, whose words are in the verdict.
+                      At a moment only `deny`: else it is RELAY_NO_RULE */
     RELAY_LIMITED, /* "limited" */
-    RELAY_BAD_ARGUMENT /* "bad argument" */
+    RELAY_BAD_ARGUMENT /* "bad argument": a value is missing or does not fit, a guard about the
+                          arguments (`require string $1`) did not hold and no other rule did */
 };
 
 struct relay_verdict {

@@ -28,6 +28,12 @@ struct rule;
  */
 struct rules *rules_read(const char *path, void (*warn)(const char *text, void *context),
                          void *context, struct error *error);
+
+/* The same for a text in memory; `name` stands in messages. */
+struct rules *rules_parse(const char *text, size_t length, const char *name,
+                          void (*warn)(const char *text, void *context), void *context,
+                          struct error *error);
+
 struct rules *rules_get(struct rules *rules);
 void rules_put(struct rules **rules);
 

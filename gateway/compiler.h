@@ -1,0 +1,110 @@
+#ifndef GATEWAY_COMPILER_H
+#define GATEWAY_COMPILER_H
+
+#include "gateway/lexer.h"
+
+/*
+ * What is known while rules are read: the namespace, and the rule so far.  parser.c reads
+ * statements, template.c the values in them.
+ */
+
+/* Where a rule stands: in `on`, or in one of the moments. */
+#define IN_ON              (1u << MOMENTS)
+#define IN_MOMENT(moment)  (1u << (moment))
+#define IN_CONNECTION      IN_MOMENT(MOMENT_CONNECTION)
+#define IN_DISCONNECTING   IN_MOMENT(MOMENT_DISCONNECTING)
+#define IN_DISCONNECT      IN_MOMENT(MOMENT_DISCONNECT)
+#define IN_ANY             (IN_ON | (IN_ON - 1))
+#define NOT_COUNTED        UINT32_MAX
+#define COMPILER_MAX_DEPTH 32 /* of the JSON in a rule */
+
+/* Is a variable set where the rule has got to? */
+enum known { KNOWN_NOT, KNOWN_SET, KNOWN_UNSET };
+
+struct variable_note {
+    struct span name;
+    const char *first_use;
+    bool is_set; /* by some rule of the namespace */
+    /* In the rule being read: */
+    bool is_set_here;
+    enum known known;
+    uint8_t set_by, type; /* as struct piece and struct template have them */
+};
+
+struct compiler {
+    struct lexer lexer;
+    struct rules *rules;
+    struct block *scratch; /* memory needed only while reading */
+    struct rules_namespace *space;
+    struct variable_note variable[PROGRAM_VARIABLES];
+    void (*warn)(const char *text, void *context);
+    void *warn_context;
+
+    /* The rule being read: */
+    unsigned place;          /* one of IN_… */
+    bool is_in_guard;        /* inside a `require`, */
+    bool is_in_count;        /* inside a `$count(…)` */
+    bool is_guarded;         /* by more than its arguments' types and number */
+    bool has_acked, is_last; /* `ack` was there; nothing may follow */
+    uint32_t n_arguments;    /* as `require count` says, else NOT_COUNTED */
+    uint8_t n_sets;
+    uint16_t n_guards, n_limits, n_actions;
+    struct guard guard[PROGRAM_GUARDS];
+    struct limit limit[PROGRAM_LIMITS];
+    struct action action[PROGRAM_ACTIONS];
+    struct span deny;
+};
+
+/* Pieces in the making: literal bytes gather until a value follows. */
+struct builder {
+    struct compiler *compiler;
+    const char *at; /* where the template begins, for complaints */
+    char *text;
+    size_t length, capacity, piece_start;
+    bool is_client_only; /* every value so far comes from the client, */
+    bool has_literal;    /* and is there anything else in it? */
+    uint16_t n;
+    struct piece piece[PROGRAM_PIECES];
+};
+
+void builder_init(struct builder *builder, struct compiler *compiler);
+void builder_text(struct builder *builder, const char *text, size_t length);
+bool builder_piece(struct builder *builder, struct piece piece);
+void builder_json_string(struct builder *builder, struct span text);
+
+/* `type`: what the pieces make as one JSON value, VALUE_NONE when that depends on its one value. */
+bool builder_finish(struct builder *builder, enum value_type type, struct template *template);
+
+/* One JSON value with `$` values in it, added to what the builder has. */
+bool template_value(struct builder *builder, enum value_type *type);
+
+/*
+ * A room: a string.  `is_client_only`: nothing but what a client sends names it.
+ */
+bool template_room(struct compiler *compiler, struct lexer *lexer, struct template *room,
+                   bool *is_client_only);
+
+/* One `$` value by itself. */
+bool template_dynamic(struct compiler *compiler, struct template *value);
+
+/* What a claim is compared with; a string as a template IN_ROOM, of type VALUE_STRING. */
+bool template_wanted(struct compiler *compiler, struct template *value);
+
+/* Text in quotes without values; "$$" is a dollar.  `what` names it in complaints. */
+bool template_plain(struct compiler *compiler, const char *what, struct span *text);
+
+/* `.a["b"]` after `first`, which may be empty. */
+bool template_path(struct compiler *compiler, struct lexer *lexer, struct span first,
+                   const struct span **path, size_t *n_path);
+
+/* The slot of a claim, and of a variable, new or known. */
+bool template_claim(struct compiler *compiler, const struct lexer *lexer, const char *at,
+                    const struct span *path, size_t n_path, uint16_t *slot);
+bool template_variable(struct compiler *compiler, const struct lexer *lexer, const char *at,
+                       struct span name, uint16_t *slot);
+
+/* The names of `$` values that are no variables; how many. */
+#define TEMPLATE_VALUES 16
+size_t template_value_names(const char *names[TEMPLATE_VALUES]);
+
+#endif
