@@ -127,10 +127,16 @@ static int write_ahead(sqlite3 *sqlite)
     return code;
 }
 
-/* SQLite opens a -wal it cannot write and says so only when it must: better at once. */
+/* SQLite opens a -wal it cannot write and says so only when it must: better at once.  That another
+ * writes just now is no reason to wait. */
 static bool can_write(sqlite3 *sqlite)
 {
-    return sqlite3_exec(sqlite, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) == SQLITE_OK;
+    int code;
+
+    sqlite3_busy_timeout(sqlite, 0);
+    code = sqlite3_exec(sqlite, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL);
+    return sqlite3_busy_timeout(sqlite, BUSY_TIMEOUT_MS) == SQLITE_OK &&
+           (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY);
 }
 
 static bool prepare(struct database *database)

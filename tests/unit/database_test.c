@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "db/connection.h"
@@ -250,6 +251,23 @@ static void a_step_that_fails_leaves_the_schema_as_it_was(void **state)
     sqlite3_close(sqlite);
 }
 
+static void it_opens_and_reads_while_another_writes(void **state)
+{
+    const char *path = scratch_path(*state, "s.db");
+    struct database *writer = opened(path), *reader;
+    struct timespec start, end;
+    struct user user;
+
+    assert_int_equal(sqlite3_exec(writer->sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    reader = opened(path);
+    assert_int_equal(users_find(reader, "nobody", &user), DB_NOT_FOUND);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_true(end.tv_sec - start.tv_sec < 3); /* it waits for no lock, which would take 5 */
+    database_close(&reader);
+    database_close(&writer);
+}
+
 /* Each process makes what is missing and adds its users. */
 static void work(const char *path, int process)
 {
@@ -309,6 +327,7 @@ int main(void)
         IN_SCRATCH(what_is_no_database_is_said_to_be_none),
         IN_SCRATCH(files_of_another_user_are_named),
         IN_SCRATCH(a_step_that_fails_leaves_the_schema_as_it_was),
+        IN_SCRATCH(it_opens_and_reads_while_another_writes),
         IN_SCRATCH(processes_that_open_and_write_at_once_all_succeed),
     };
 
