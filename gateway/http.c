@@ -1,18 +1,19 @@
 /*
- * HTTP by libmicrohttpd: what is asked for is answered here, or refused, or becomes a session.
+ * HTTP by libmicrohttpd, for routes.c, which knows what is served.
  *
  * After an upgrade the descriptor is duplicated and libmicrohttpd's own closed at once: it then
  * frees all it held, and the connection lives on as ours (a test pins this).  It forgets that such
- * work is pending, so it is run again when the turn ends.
+ * work, or a resumed request, is pending, so it is run again when the turn ends.  That a client
+ * with a waiting request has gone it does not see either: the descriptor is watched here meanwhile.
  */
 #include "gateway/http.h"
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/memory.h"
-#include "gateway/websocket.h"
+#include "gateway/routes.h"
 #include "gateway/worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
@@ -29,13 +30,17 @@
 #define POOL_BYTES                                                                                 \
     (48 * 1024) /* for one request's head; above 32 KiB it is mapped, and unmapped after use */
 #define FORWARDED_MAX 2048
+#define MAX_HEADERS   6
 
 struct http {
     struct watch watch; /* of libmicrohttpd's epoll descriptor */
     struct worker *worker;
     struct MHD_Daemon *daemon;
+    struct table waiting;   /* requests by number */
+    struct request *asking; /* the one that routes.c is being asked about */
+    uint64_t last_number;
     int listen_fd;
-    bool has_pending; /* an upgrade has been closed: see above */
+    bool has_pending; /* see above */
 };
 
 /* A TCP connection, from accept to close or upgrade. */
@@ -45,140 +50,74 @@ struct connection {
     int fd;
 };
 
+enum request_state {
+    REQUEST_ARRIVING,
+    REQUEST_ASKED,
+    REQUEST_WAITING,
+    REQUEST_ANSWERED,
+    REQUEST_LOST
+};
+
 /* One request on it. */
 struct request {
+    struct watch watch; /* of the connection, while it waits; first */
+    struct table_link link;
     struct http *http;
-    struct admission admission;
-    bool is_admitted; /* the admission is still ours to undo */
-    bool is_refused;
+    struct MHD_Connection *connection;
+    const char *method, *path;
+    void (*lost)(struct request *request);
+    enum request_state state;
+    bool has_body;
+    int fd; /* watched, or -1 */
+    char *body;
+    size_t body_bytes, body_capacity;
+    struct upgrade *upgrade;
+    struct answer answer;
+    struct {
+        const char *name;
+        char *value;
+    } header[MAX_HEADERS];
+    unsigned n_headers;
+    struct request_notes notes;
 };
-
-/* Engine.IO, "Error codes". */
-enum engine_error {
-    ENGINE_TRANSPORT_UNKNOWN = 0,
-    ENGINE_SESSION_UNKNOWN = 1,
-    ENGINE_BAD_METHOD = 2,
-    ENGINE_BAD_REQUEST = 3,
-    ENGINE_FORBIDDEN = 4,
-    ENGINE_UNSUPPORTED_VERSION = 5
-};
-static const char *const engine_messages[] = {
-    "Transport unknown", "Session ID unknown", "Bad handshake method",
-    "Bad request",       "Forbidden",          "Unsupported protocol version"};
-
-static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
-                               struct MHD_Response *response)
-{
-    enum MHD_Result result;
-
-    if (!response)
-        return MHD_NO;
-    MHD_add_response_header(response, "Content-Type", type);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    result = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
-    return result;
-}
-
-static struct MHD_Response *text_response(const char *text)
-{
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
-
-    if (response)
-        MHD_add_response_header(response, "Cache-Control", "no-store");
-    return response;
-}
-
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *json)
-{
-    return respond(connection, status, "application/json", text_response(json));
-}
-
-/* A refusal that also ends the connection: what follows on it cannot be trusted to be a request. */
-static enum MHD_Result refuse(struct request *request, struct MHD_Connection *connection,
-                              unsigned status, const char *json)
-{
-    struct MHD_Response *response = text_response(json);
-
-    request->is_refused = true;
-    COUNT(request->http->worker, refused_requests);
-    if (response)
-        MHD_add_response_header(response, "Connection", "close");
-    return respond(connection, status, "application/json", response);
-}
-
-static enum MHD_Result refuse_engine(struct request *request, struct MHD_Connection *connection,
-                                     enum engine_error error)
-{
-    char json[96];
-
-    snprintf(json, sizeof json, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
-             engine_messages[error]);
-    return refuse(request, connection,
-                  error == ENGINE_FORBIDDEN ? MHD_HTTP_FORBIDDEN : MHD_HTTP_BAD_REQUEST, json);
-}
 
 /* What can be wrong with a head that libmicrohttpd lets pass. */
 struct head {
     unsigned hosts, lengths, codings;
-    bool has_bad_byte, has_body;
+    bool is_bad, has_body;
 };
 
 static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const char *name,
-                                      size_t name_length, const char *value, size_t value_length)
+                                      size_t name_length, const char *value, size_t length)
 {
     struct head *head = user;
 
     (void)kind, (void)name_length;
-    for (size_t i = 0; i < value_length; i++)
+    for (size_t i = 0; i < length; i++)
         if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7f)
-            head->has_bad_byte = true;
+            head->is_bad = true;
     if (strcasecmp(name, "Host") == 0)
         head->hosts++;
     if (strcasecmp(name, "Content-Length") == 0) {
         head->lengths++;
-        head->has_body |= value_length > 0 && strspn(value, "0") != value_length;
+        head->has_body |= length > 0 && strspn(value, "0") != length;
     }
     if (strcasecmp(name, "Transfer-Encoding") == 0) {
         head->codings++;
         head->has_body = true;
-        head->has_bad_byte |= strcasecmp(value, "chunked") != 0;
+        head->is_bad |= strcasecmp(value, "chunked") != 0;
     }
     return MHD_YES;
 }
 
 /* RFC 9112 §3.2 and §6.1: one Host, one way to say how long the body is. */
-static bool head_is_sound(struct MHD_Connection *connection, struct head *head)
+static bool head_is_sound(struct request *request)
 {
-    memset(head, 0, sizeof *head);
-    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, look_at_header, head);
-    return head->hosts == 1 && head->lengths + head->codings <= 1 && !head->has_bad_byte;
-}
+    struct head head = {0};
 
-static const char *header(struct MHD_Connection *connection, const char *name)
-{
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
-}
-
-static const char *query(struct MHD_Connection *connection, const char *name)
-{
-    return MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
-}
-
-/* Is `word` among the comma-separated ones of a header? */
-static bool header_names(struct MHD_Connection *connection, const char *name, const char *word)
-{
-    const char *at = header(connection, name);
-    size_t length = strlen(word);
-
-    while (at && *at) {
-        at += strspn(at, " \t,");
-        if (strncasecmp(at, word, length) == 0 && strchr(" \t,", at[length]))
-            return true;
-        at += strcspn(at, ",");
-    }
-    return false;
+    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, look_at_header, &head);
+    request->has_body = head.has_body;
+    return head.hosts == 1 && head.lengths + head.codings <= 1 && !head.is_bad;
 }
 
 /* All X-Forwarded-For headers as one; of too many the nearest hops. */
@@ -186,7 +125,7 @@ static enum MHD_Result collect_forwarded(void *user, enum MHD_ValueKind kind, co
                                          const char *value)
 {
     char *forwarded = user;
-    size_t length = strlen(forwarded), more = strlen(value);
+    size_t length = strlen(forwarded), more = value ? strlen(value) : 0;
 
     (void)kind;
     if (strcasecmp(name, "X-Forwarded-For") != 0 || more + 2 > FORWARDED_MAX)
@@ -197,54 +136,15 @@ static enum MHD_Result collect_forwarded(void *user, enum MHD_ValueKind kind, co
     return MHD_YES;
 }
 
-static void find_address(struct request *request, struct MHD_Connection *connection)
+static struct connection *connection_of(struct MHD_Connection *connection)
 {
-    const struct snapshot *snapshot = request->http->worker->snapshot;
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    char forwarded[FORWARDED_MAX] = "";
-    struct net_address peer = {.length = 0};
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
-    if (info && info->client_addr)
-        net_address_of(info->client_addr, &peer);
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, collect_forwarded, forwarded);
-    net_client_address(&peer, forwarded[0] ? forwarded : NULL, snapshot->trusted,
-                       snapshot->n_trusted, &request->admission.address);
+    return info ? info->socket_context : NULL;
 }
 
-/* One more connection, and one more of this address. */
-static bool count_in(struct request *request)
-{
-    struct worker *worker = request->http->worker;
-    struct gateway *gateway = worker->gateway;
-    struct net_address key;
-
-    if (atomic_fetch_add(&gateway->connections, 1) >= gateway->max_connections) {
-        COUNT(worker, refused_connections);
-        goto refused;
-    }
-    net_address_limit_key(&request->admission.address, &key);
-    request->admission.address_place =
-        directory_enter(gateway->directory, (const char *)key.bytes, key.length,
-                        worker->snapshot->config->limits_per_address);
-    if (request->admission.address_place)
-        return true;
-    COUNT(worker, refused_per_address);
-refused:
-    atomic_fetch_sub(&gateway->connections, 1);
-    return false;
-}
-
-static void undo_admission(struct request *request)
-{
-    struct gateway *gateway = request->http->worker->gateway;
-
-    identity_put(&request->admission.identity);
-    directory_leave(gateway->directory, request->admission.address_place);
-    atomic_fetch_sub(&gateway->connections, 1);
-    request->is_admitted = false;
-}
-
+/* The connection is open and no longer HTTP. */
 static void upgraded(void *user, struct MHD_Connection *connection, void *context,
                      const char *first, size_t bytes, MHD_socket fd,
                      struct MHD_UpgradeResponseHandle *handle)
@@ -257,142 +157,146 @@ static void upgraded(void *user, struct MHD_Connection *connection, void *contex
     if (ours < 0) {
         log_error("cannot keep an upgraded connection: %s", strerror(errno));
     } else {
+        struct upgrade *upgrade = request->upgrade;
+
+        request->upgrade = NULL;
         setsockopt(ours, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        request->is_admitted = false;
-        session_open(http->worker, ours, &request->admission, first, bytes);
+        upgrade->opened(upgrade, ours, first, bytes);
     }
     MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
     http->has_pending = true;
 }
 
-static enum MHD_Result upgrade(struct request *request, struct MHD_Connection *connection,
-                               const char *accept)
+/* Hand the answer to libmicrohttpd. */
+static enum MHD_Result respond(struct request *request)
 {
-    struct MHD_Response *response = MHD_create_response_for_upgrade(upgraded, request->http);
+    struct answer *answer = &request->answer;
+    struct MHD_Response *response;
     enum MHD_Result result;
 
+    if (request->upgrade)
+        response = MHD_create_response_for_upgrade(upgraded, request->http);
+    else
+        response = MHD_create_response_from_buffer(
+            answer->bytes, answer->body ? answer->body : (void *)(uintptr_t) "",
+            answer->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
-    MHD_add_response_header(response, "Upgrade", "websocket");
-    MHD_add_response_header(response, "Sec-WebSocket-Accept", accept);
-    result = MHD_queue_response(connection, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+    answer->body = NULL;
+    if (answer->type)
+        MHD_add_response_header(response, "Content-Type", answer->type);
+    if (!request->upgrade)
+        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (answer->ends_connection)
+        MHD_add_response_header(response, "Connection", "close");
+    for (unsigned i = 0; i < request->n_headers; i++)
+        MHD_add_response_header(response, request->header[i].name, request->header[i].value);
+    result = MHD_queue_response(request->connection, answer->status, response);
     MHD_destroy_response(response);
     return result;
 }
 
-/* RFC 6455 §4.2.1, after the handshake has been found to be Engine.IO's. */
-static enum MHD_Result open_websocket(struct request *request, struct MHD_Connection *connection,
-                                      const struct head *head)
+static void stop_waiting(struct request *request)
 {
-    const char *key = header(connection, "Sec-WebSocket-Key");
-    const char *version = header(connection, "Sec-WebSocket-Version");
-    const char *token = query(connection, "token");
-    struct span text = {token, token ? (uint32_t)strlen(token) : 0};
-    char accept[WEBSOCKET_ACCEPT_SIZE];
+    if (request->state != REQUEST_WAITING)
+        return;
+    table_remove(&request->http->waiting, &request->link);
+    worker_unwatch(request->http->worker, request->fd);
+    MHD_resume_connection(request->connection);
+    request->http->has_pending = true;
+}
 
-    if (head->has_body || !header_names(connection, "Upgrade", "websocket") ||
-        !header_names(connection, "Connection", "upgrade") || !key ||
-        !websocket_accept(key, accept))
-        return refuse_engine(request, connection, ENGINE_BAD_REQUEST);
-    if (!version || strcmp(version, "13") != 0) {
-        struct MHD_Response *response = text_response("{\"code\":3,\"message\":\"Bad request\"}");
+/* The client has closed, or sent more although it waits: either way nothing can be told it any
+ * more. */
+static void connection_gone(struct watch *watch, uint32_t events)
+{
+    struct request *request = (struct request *)(void *)watch;
 
-        if (response)
-            MHD_add_response_header(response, "Sec-WebSocket-Version", "13");
-        return respond(connection, MHD_HTTP_UPGRADE_REQUIRED, "application/json", response);
+    (void)events;
+    stop_waiting(request);
+    request->state = REQUEST_LOST;
+    request->lost(request);
+}
+
+static bool append_body(struct request *request, const char *bytes, size_t n)
+{
+    uint64_t limit = request->http->worker->snapshot->config->limits_max_payload;
+
+    if (request->body_bytes + n > limit)
+        return false;
+    if (request->body_bytes + n > request->body_capacity) {
+        request->body_capacity = 2 * (request->body_bytes + n);
+        request->body = memory_resize(request->body, request->body_capacity, 1);
     }
-    find_address(request, connection);
-    if (!count_in(request))
-        return refuse_engine(request, connection, ENGINE_FORBIDDEN);
-    request->admission.result = gate_check(request->http->worker->snapshot, text, clock_wall_s(),
-                                           &request->admission.identity);
-    request->is_admitted = true;
-    return upgrade(request, connection, accept);
+    memcpy(request->body + request->body_bytes, bytes, n);
+    request->body_bytes += n;
+    return true;
 }
 
-/* Engine.IO 4, "Handshake": WebSocket is the one transport so far. */
-static enum MHD_Result serve_engine(struct request *request, struct MHD_Connection *connection,
-                                    const char *method, const struct head *head)
+static void refuse(struct request *request, unsigned status)
 {
-    const char *version = query(connection, "EIO"), *transport = query(connection, "transport");
-
-    if (!transport || strcmp(transport, "websocket") != 0)
-        return refuse_engine(request, connection, ENGINE_TRANSPORT_UNKNOWN);
-    if (query(connection, "sid"))
-        return refuse_engine(request, connection, ENGINE_SESSION_UNKNOWN);
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0)
-        return refuse_engine(request, connection, ENGINE_BAD_METHOD);
-    if (!version || strcmp(version, "4") != 0)
-        return refuse_engine(request, connection, ENGINE_UNSUPPORTED_VERSION);
-    return open_websocket(request, connection, head);
+    COUNT(request->http->worker, refused_requests);
+    request_answer(request, &(struct answer){.status = status, .ends_connection = true});
 }
 
-static enum MHD_Result serve_client(struct request *request, struct MHD_Connection *connection)
+/* The head is here: what cannot become a request of ours is refused before its body is read. */
+static enum MHD_Result begin(struct request *request)
 {
-    const struct snapshot *snapshot = request->http->worker->snapshot;
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        snapshot->client_bytes, snapshot->client, MHD_RESPMEM_MUST_COPY);
+    const char *length = request_header(request, "Content-Length");
+    uint64_t limit = request->http->worker->snapshot->config->limits_max_payload;
 
-    if (response)
-        MHD_add_response_header(response, "Cache-Control", "public, max-age=0");
-    return respond(connection, MHD_HTTP_OK, "application/javascript; charset=utf-8", response);
+    if (!head_is_sound(request))
+        refuse(request, MHD_HTTP_BAD_REQUEST);
+    else if (length && strtoull(length, NULL, 10) > limit)
+        refuse(request, MHD_HTTP_CONTENT_TOO_LARGE);
+    else
+        routes_begin(request);
+    return request->state == REQUEST_ANSWERED ? respond(request) : MHD_YES;
 }
 
-static bool is_read(const char *method)
+/* All of it is here. */
+static enum MHD_Result finish(struct request *request)
 {
-    return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+    struct connection *tcp = connection_of(request->connection);
+
+    if (tcp)
+        timer_disarm(&tcp->deadline);
+    if (request->state == REQUEST_ARRIVING) {
+        request->state = REQUEST_ASKED;
+        request->http->asking = request;
+        routes_serve(request);
+        request->http->asking = NULL;
+    }
+    if (request->state == REQUEST_ANSWERED)
+        return respond(request);
+    return request->state == REQUEST_WAITING ? MHD_YES : MHD_NO;
 }
 
-static enum MHD_Result route(struct request *request, struct MHD_Connection *connection,
-                             const char *url, const char *method, const struct head *head)
-{
-    const struct snapshot *snapshot = request->http->worker->snapshot;
-    const char *path = snapshot->config->gateway_path;
-
-    if (strcmp(url, path) == 0)
-        return serve_engine(request, connection, method, head);
-    if (is_read(method) && strcmp(url, "/healthz") == 0)
-        return answer(connection, MHD_HTTP_OK, "{\"status\":\"ok\"}");
-    if (is_read(method) && snapshot->client && strncmp(url, path, strlen(path)) == 0 &&
-        strcmp(url + strlen(path), "socket.io.js") == 0)
-        return serve_client(request, connection);
-    return answer(connection, MHD_HTTP_NOT_FOUND, "{\"error\":\"not found\"}");
-}
-
-static struct connection *connection_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-
-    return info ? info->socket_context : NULL;
-}
-
-/* libmicrohttpd calls once with the head, again with each part of the body, and once more at its
- * end. */
-static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *url,
+/* libmicrohttpd calls once with the head, again with each part of the body, and again at its end,
+ * or when resumed. */
+static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *path,
                               const char *method, const char *version, const char *body,
                               size_t *body_bytes, void **context)
 {
     struct request *request = *context;
-    struct connection *tcp = connection_of(connection);
-    struct head head;
+    struct http *http = user;
 
-    (void)body, (void)version;
+    (void)version;
     if (!request) {
         *context = request = memory_zeroed(1, sizeof *request);
-        request->http = user;
-        if (!head_is_sound(connection, &head))
-            return refuse(request, connection, MHD_HTTP_BAD_REQUEST, "{\"error\":\"bad request\"}");
-        return MHD_YES;
+        request->http = http;
+        request->connection = connection;
+        request->link.hash = ++http->last_number;
+        request->path = path;
+        request->method = method;
+        return begin(request);
     }
-    if (*body_bytes > 0) { /* no route takes one yet */
-        *body_bytes = 0;
-        return MHD_YES;
-    }
-    if (tcp)
-        timer_disarm(&tcp->deadline);
-    head_is_sound(connection, &head);
-    return route(request, connection, url, method, &head);
+    if (*body_bytes == 0)
+        return finish(request);
+    if (request->state != REQUEST_ANSWERED && !append_body(request, body, *body_bytes))
+        return MHD_NO; /* longer than it may be, and chunked: it cannot be answered any more */
+    *body_bytes = 0;
+    return MHD_YES;
 }
 
 static void request_completed(void *user, struct MHD_Connection *connection, void **context,
@@ -406,8 +310,14 @@ static void request_completed(void *user, struct MHD_Connection *connection, voi
     *context = NULL;
     if (!request)
         return;
-    if (request->is_admitted)
-        undo_admission(request);
+    assert(request->state != REQUEST_WAITING);
+    routes_end(request);
+    if (request->upgrade)
+        request->upgrade->undo(request->upgrade);
+    for (unsigned i = 0; i < request->n_headers; i++)
+        free(request->header[i].value);
+    free(request->body);
+    free(request->answer.body);
     free(request);
     if (tcp)
         timer_arm(&http->worker->request, &tcp->deadline, http->worker->now_ms);
@@ -425,11 +335,26 @@ static void connection_changed(void *user, struct MHD_Connection *connection, vo
         tcp->fd =
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         timer_arm(&http->worker->request, &tcp->deadline, http->worker->now_ms);
+        atomic_fetch_add(&http->worker->gateway->descriptors, 1);
     } else if (tcp) {
         timer_disarm(&tcp->deadline);
         free(tcp);
         *context = NULL;
+        atomic_fetch_sub(&http->worker->gateway->descriptors, 1);
     }
+}
+
+/* Never so many that a descriptor could not be had for what is open already. */
+static enum MHD_Result may_accept(void *user, const struct sockaddr *address, socklen_t length)
+{
+    struct http *http = user;
+    struct gateway *gateway = http->worker->gateway;
+
+    (void)address, (void)length;
+    if (atomic_load(&gateway->descriptors) < gateway->max_descriptors)
+        return MHD_YES;
+    COUNT(http->worker, refused_descriptors);
+    return MHD_NO;
 }
 
 static void log_library(void *user, const char *format, va_list arguments)
@@ -452,7 +377,7 @@ static void ready(struct watch *watch, uint32_t events)
     MHD_run(http->daemon);
 }
 
-struct http *http_start(struct worker *worker, int listen_fd, unsigned max_connections)
+struct http *http_start(struct worker *worker, int listen_fd)
 {
     struct http *http = memory_zeroed(1, sizeof *http);
     const union MHD_DaemonInfo *info;
@@ -460,11 +385,13 @@ struct http *http_start(struct worker *worker, int listen_fd, unsigned max_conne
 
     http->worker = worker;
     http->watch.ready = ready;
+    table_init(&http->waiting);
     http->listen_fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, http,
-        MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+        may_accept, http, handle, http, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
+        MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)worker->gateway->max_descriptors, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, request_completed, http,
         MHD_OPTION_NOTIFY_CONNECTION, connection_changed, http, MHD_OPTION_END);
@@ -486,7 +413,9 @@ void http_quiesce(struct http *http)
 
 void http_stop(struct http **http)
 {
+    assert((*http)->waiting.used == 0);
     MHD_stop_daemon((*http)->daemon);
+    table_fini(&(*http)->waiting);
     free(*http);
     *http = NULL;
 }
@@ -511,10 +440,148 @@ uint64_t http_timeout_ms(const struct http *http)
     return MHD_get_timeout(http->daemon, &timeout) == MHD_YES ? timeout : UINT64_MAX;
 }
 
+size_t http_waiting(const struct http *http)
+{
+    return http->waiting.used;
+}
+
 void http_request_overdue(struct timer *deadline)
 {
     struct connection *tcp = TABLE_ENTRY(deadline, struct connection, deadline);
 
     COUNT(tcp->worker, requests_timed_out);
     shutdown(tcp->fd, SHUT_RDWR);
+}
+
+struct worker *request_worker(const struct request *request)
+{
+    return request->http->worker;
+}
+
+const char *request_method(const struct request *request)
+{
+    return request->method;
+}
+
+const char *request_path(const struct request *request)
+{
+    return request->path;
+}
+
+const char *request_query(const struct request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *request_header(const struct request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+bool request_header_has(const struct request *request, const char *name, const char *word)
+{
+    const char *at = request_header(request, name);
+    size_t length = strlen(word);
+
+    while (at && *at) {
+        at += strspn(at, " \t,");
+        if (strncasecmp(at, word, length) == 0 && strchr(" \t,", at[length]))
+            return true;
+        at += strcspn(at, ",");
+    }
+    return false;
+}
+
+bool request_has_body(const struct request *request)
+{
+    return request->has_body;
+}
+
+const char *request_body(const struct request *request, size_t *bytes)
+{
+    *bytes = request->body_bytes;
+    return request->body;
+}
+
+void request_address(const struct request *request, struct net_address *address)
+{
+    const struct snapshot *snapshot = request->http->worker->snapshot;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char forwarded[FORWARDED_MAX] = "";
+    struct net_address peer = {.length = 0};
+
+    if (info && info->client_addr)
+        net_address_of(info->client_addr, &peer);
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, collect_forwarded, forwarded);
+    net_client_address(&peer, forwarded[0] ? forwarded : NULL, snapshot->trusted,
+                       snapshot->n_trusted, address);
+}
+
+uint64_t request_number(const struct request *request)
+{
+    return request->link.hash;
+}
+
+struct request_notes *request_notes(struct request *request)
+{
+    return &request->notes;
+}
+
+void request_add_header(struct request *request, const char *name, const char *value)
+{
+    assert(request->n_headers < MAX_HEADERS);
+    request->header[request->n_headers].name = name;
+    request->header[request->n_headers++].value = memory_copy(value, strlen(value));
+}
+
+void request_answer(struct request *request, const struct answer *answer)
+{
+    stop_waiting(request);
+    request->answer = *answer;
+    request->state = REQUEST_ANSWERED;
+}
+
+bool request_is_answered(const struct request *request)
+{
+    return request->state == REQUEST_ANSWERED;
+}
+
+void http_answer(struct http *http, uint64_t number, const struct answer *answer)
+{
+    struct table_link *link = table_first(&http->waiting, number);
+    struct request *request = link ? TABLE_ENTRY(link, struct request, link) : http->asking;
+
+    if (!request || request->link.hash != number)
+        free(answer->body);
+    else if (answer->status == MHD_HTTP_SWITCHING_PROTOCOLS)
+        routes_upgrade(request);
+    else
+        request_answer(request, answer);
+}
+
+void request_upgrade(struct request *request, const char *accept, struct upgrade *upgrade)
+{
+    request->upgrade = upgrade;
+    request_add_header(request, "Upgrade", "websocket");
+    request_add_header(request, "Sec-WebSocket-Accept", accept);
+    request_answer(request, &(struct answer){.status = MHD_HTTP_SWITCHING_PROTOCOLS});
+}
+
+void request_wait(struct request *request, void (*lost)(struct request *request))
+{
+    struct worker *worker = request->http->worker;
+
+    request->fd =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    request->lost = lost;
+    request->watch.ready = connection_gone;
+    if (!worker_watch(worker, request->fd, EPOLLRDHUP | EPOLLONESHOT, &request->watch)) {
+        request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
+                                                 .ends_connection = true});
+        return;
+    }
+    table_add(&request->http->waiting, &request->link);
+    MHD_suspend_connection(request->connection);
+    request->state = REQUEST_WAITING;
 }

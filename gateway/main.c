@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #define RESERVED_DESCRIPTORS 64 /* files, libraries, the workers' own */
-#define HTTP_SHARE           8 /* of the descriptors one in so many is for connections that are no session \
-                                */
+#define REQUESTS_SHARE       8  /* one descriptor in so many is kept for requests */
+#define MAX_DESCRIPTORS      (UINT64_C(1) << 24)
 
 static const char usage[] =
     "usage: sallyport-gateway [-c FILE] [--check]\n"
@@ -70,27 +70,27 @@ static int parse_options(int argc, char **argv, struct options *options)
     return usage_error() + 1;
 }
 
-/* Descriptors are shared out so that neither sessions nor half-made requests can use them up. */
+/* Some descriptors are always left for requests, so that a full house can still say that it is
+ * full. */
 static void set_bounds(struct gateway *gateway, const struct config *config)
 {
     uint64_t descriptors = daemon_raise_descriptor_limit() - RESERVED_DESCRIPTORS;
-    uint64_t http = descriptors / HTTP_SHARE, wanted = config->limits_connections;
+    uint64_t wanted = config->limits_connections;
 
     gateway->n_workers = (unsigned)config->gateway_workers;
     if (gateway->n_workers == 0)
         gateway->n_workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     if (gateway->n_workers > 64)
         gateway->n_workers = 64;
-    gateway->max_connections = descriptors - http;
-    if (wanted && wanted < gateway->max_connections)
-        gateway->max_connections = wanted;
-    else if (wanted > gateway->max_connections)
+    gateway->max_descriptors = descriptors > MAX_DESCRIPTORS ? MAX_DESCRIPTORS : descriptors;
+    gateway->max_connections = gateway->max_descriptors - gateway->max_descriptors / REQUESTS_SHARE;
+    if (wanted > gateway->max_connections)
         log_warning("gateway.limits.connections is %llu, but only %llu descriptors can be had for "
                     "them; raise "
                     "LimitNOFILE or `ulimit -n`",
                     (unsigned long long)wanted, (unsigned long long)gateway->max_connections);
-    http /= gateway->n_workers;
-    gateway->http_connections = http > 4096 ? 4096 : (unsigned)http;
+    else if (wanted)
+        gateway->max_connections = wanted;
 }
 
 /* systemd's socket is its own to remove; one that we made is ours. */

@@ -100,6 +100,11 @@ int outbox_gather(const struct outbox *outbox, struct iovec *piece, int max)
     return n;
 }
 
+struct packet *outbox_first(const struct outbox *outbox)
+{
+    return outbox->n > 0 ? outbox->ring[outbox->head]->packet : NULL;
+}
+
 void outbox_consume(struct outbox *outbox, size_t bytes)
 {
     outbox->bytes -= bytes;

@@ -28,6 +28,9 @@ void outbox_push(struct outbox *outbox, struct parcel *parcel);
 /* Up to `max` pieces of what remains, in order; how many. */
 int outbox_gather(const struct outbox *outbox, struct iovec *piece, int max);
 
+/* The first packet, whole; NULL: there is none. */
+struct packet *outbox_first(const struct outbox *outbox);
+
 /* So many bytes are sent. */
 void outbox_consume(struct outbox *outbox, size_t bytes);
 

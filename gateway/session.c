@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "gateway/polling.h"
 #include "gateway/socketio.h"
 #include "gateway/websocket.h"
 #include "gateway/worker.h"
@@ -18,8 +19,9 @@
 static const struct {
     const char *word, *socketio;
     uint16_t code;
+    bool lingers;
 } reasons[] = {
-#define REASON(reason, word, socketio, code) {word, socketio, code},
+#define REASON(reason, word, socketio, code, lingers) {word, socketio, code, lingers},
     CLOSE_REASONS(REASON)
 #undef REASON
 };
@@ -55,6 +57,11 @@ static void touch(struct session *session)
     session->worker->touched = session;
 }
 
+static bool is_blocked(const struct session *session)
+{
+    return session->polling ? !polling_is_writable(session) : session->is_blocked;
+}
+
 static void queue(struct session *session, struct parcel *parcel)
 {
     if (!session->outbox)
@@ -81,12 +88,14 @@ static void send_open(struct session *session)
     struct span piece;
 
     session_id_text(session->id, sid);
-    length = snprintf(text, sizeof text,
-                      "0{\"sid\":\"%s\",\"upgrades\":[],\"pingInterval\":%llu,\"pingTimeout\":%llu,"
-                      "\"maxPayload\":%llu}",
-                      sid, (unsigned long long)config->gateway_ping_interval,
-                      (unsigned long long)config->gateway_ping_timeout,
-                      (unsigned long long)config->limits_max_payload);
+    length =
+        snprintf(text, sizeof text,
+                 "0{\"sid\":\"%s\",\"upgrades\":[%s],\"pingInterval\":%llu,\"pingTimeout\":%llu,"
+                 "\"maxPayload\":%llu}",
+                 sid, session->state == SESSION_POLLING ? "\"websocket\"" : "",
+                 (unsigned long long)config->gateway_ping_interval,
+                 (unsigned long long)config->gateway_ping_timeout,
+                 (unsigned long long)config->limits_max_payload);
     piece = (struct span){text, (uint32_t)length};
     session_send_packet(session, packet_new(piece, NULL, 0, NULL, 0));
 }
@@ -116,6 +125,52 @@ static void text_message(struct session *session, const char *text, size_t lengt
     default:
         session_close(session, CLOSE_BAD_PACKET);
     }
+}
+
+static void close_descriptor(struct session *session)
+{
+    if (session->fd < 0)
+        return;
+    close(session->fd);
+    session->fd = -1;
+    atomic_fetch_sub(&session->worker->gateway->descriptors, 1);
+}
+
+static struct session *create(struct worker *worker, const struct admission *admission,
+                              enum session_state state)
+{
+    struct session *session = memory_zeroed(1, sizeof *session);
+
+    session->worker = worker;
+    session->fd = -1;
+    session->identity = admission->identity;
+    session->admission = (uint8_t)admission->result;
+    session->address = admission->address;
+    session->address_place = admission->address_place;
+    session->state = (uint8_t)state;
+    list_add(&worker->sessions[state], session);
+    worker->n_sessions++;
+    randombytes_buf(session->id, sizeof session->id);
+    session->id[0] = (uint8_t)worker->index; /* so that any worker knows whom to ask */
+    COUNT(worker, handshakes);
+    timer_arm(&worker->ping, &session->heartbeat, worker->now_ms);
+    timer_arm(&worker->connect, &session->deadline, worker->now_ms);
+    return session;
+}
+
+/* What is queued is fetched by the waiting GET, or by one more if the client was told why. */
+static void close_polling(struct session *session, enum close_reason reason)
+{
+    static const struct span close = {"1", 1};
+
+    if (reason == CLOSE_CLIENT)
+        polling_end(session, "6");
+    else
+        queue_packet(session, packet_new(close, NULL, 0, NULL, 0));
+    if (session->polling)
+        polling_flush(session);
+    if (!session->outbox || !reasons[reason].lingers)
+        session_end(session, reason);
 }
 
 static void free_session(struct session *session)
@@ -150,32 +205,71 @@ void session_id_text(const uint8_t id[SESSION_ID_BYTES], char text[SESSION_ID_TE
 void session_open(struct worker *worker, int fd, const struct admission *admission,
                   const void *first, size_t bytes)
 {
-    struct session *session = memory_zeroed(1, sizeof *session);
+    struct session *session = create(worker, admission, SESSION_WEBSOCKET);
 
-    session->worker = worker;
-    session->fd = fd;
-    session->identity = admission->identity;
-    session->admission = (uint8_t)admission->result;
-    session->address = admission->address;
-    session->address_place = admission->address_place;
-    session->state = SESSION_WEBSOCKET;
-    list_add(&worker->sessions[SESSION_WEBSOCKET], session);
-    worker->n_sessions++;
-    randombytes_buf(session->id, sizeof session->id);
-    COUNT(worker, handshakes);
-    timer_arm(&worker->ping, &session->heartbeat, worker->now_ms);
-    timer_arm(&worker->connect, &session->deadline, worker->now_ms);
     send_open(session);
-    websocket_open(session, first, bytes);
+    session_attach(session, fd, first, bytes);
     if (worker->is_stopping)
         session_close(session, CLOSE_SHUTDOWN);
+}
+
+void session_open_polling(struct worker *worker, const struct admission *admission,
+                          struct answer *answer)
+{
+    struct session *session = create(worker, admission, SESSION_POLLING);
+
+    send_open(session);
+    polling_open(session, answer);
+}
+
+bool session_begin_upgrade(struct session *session)
+{
+    if (session->state != SESSION_POLLING)
+        return false;
+    move(session, SESSION_UPGRADING);
+    return true;
+}
+
+void session_attach(struct session *session, int fd, const void *first, size_t bytes)
+{
+    session->fd = fd;
+    atomic_fetch_add(&session->worker->gateway->descriptors, 1);
+    websocket_open(session, first, bytes);
+}
+
+void session_detach(struct session *session)
+{
+    close_descriptor(session);
+    websocket_release(session);
+    session->is_blocked = false;
+    move(session, SESSION_POLLING);
+}
+
+void session_upgraded(struct session *session)
+{
+    move(session, SESSION_WEBSOCKET);
+    touch(session);
+}
+
+void session_polled(struct session *session)
+{
+    if (session->state == SESSION_CLOSING && !session->outbox)
+        session_end(session, session->reason);
+}
+
+void session_transport_gone(struct session *session, enum close_reason reason)
+{
+    if (session->state == SESSION_UPGRADING)
+        polling_abandon_upgrade(session);
+    else
+        session_end(session, reason);
 }
 
 void session_send(struct session *session, struct parcel *parcel)
 {
     if (session->state == SESSION_CLOSING)
         return;
-    if (parcel->packet->is_volatile && session->is_blocked) {
+    if (parcel->packet->is_volatile && is_blocked(session)) {
         COUNT(session->worker, dropped_volatile);
         return;
     }
@@ -206,10 +300,13 @@ void session_flush(struct session *session)
 {
     uint64_t limit = session->worker->snapshot->config->limits_queued_bytes;
 
-    if (session->fd < 0)
+    if (session->has_ended)
         return;
-    websocket_flush(session);
-    if (session->is_blocked && limit && session->outbox && session->outbox->bytes > limit) {
+    if (session->polling)
+        polling_flush(session);
+    else
+        websocket_flush(session);
+    if (limit && session->outbox && is_blocked(session) && session->outbox->bytes > limit) {
         log_info("closing a client that reads too slowly: %zu bytes wait", session->outbox->bytes);
         session_end(session, CLOSE_SLOW_CONSUMER);
     }
@@ -221,12 +318,18 @@ void session_close(struct session *session, enum close_reason reason)
 
     if (session->state == SESSION_CLOSING)
         return;
+    if (session->state == SESSION_UPGRADING)
+        polling_abandon_upgrade(session);
     session->reason = (uint8_t)reason;
     counter_add(&worker->counters.closed[reason], 1);
     socketio_close(session, reason);
     move(session, SESSION_CLOSING);
     timer_disarm(&session->heartbeat);
     timer_arm(&worker->close, &session->deadline, worker->now_ms);
+    if (session->polling) {
+        close_polling(session, reason);
+        return;
+    }
     if (reasons[reason].code)
         queue_packet(session, websocket_close_frame(reasons[reason].code));
     touch(session);
@@ -237,10 +340,12 @@ void session_end(struct session *session, enum close_reason reason)
     struct worker *worker = session->worker;
 
     session_close(session, reason);
-    if (session->fd < 0)
+    if (session->has_ended)
         return;
-    close(session->fd);
-    session->fd = -1;
+    session->has_ended = true;
+    if (session->polling)
+        polling_end(session, "1");
+    close_descriptor(session);
     timer_disarm(&session->deadline);
     list_remove(session);
     session->next = worker->ended;

@@ -11,12 +11,20 @@ struct worker;
 struct socket;
 struct lease;
 struct assembly;
+struct polling;
+struct answer;
 
 /*
  * An Engine.IO session: one client's transport, its heartbeat, what waits to be sent to it, and its
  * end.  It is always on the list of its state; session_close is the only door out.
  */
-enum session_state { SESSION_WEBSOCKET, SESSION_CLOSING, SESSION_STATES };
+enum session_state {
+    SESSION_POLLING,
+    SESSION_UPGRADING, /* polls, and a WebSocket is on its way */
+    SESSION_WEBSOCKET,
+    SESSION_CLOSING,
+    SESSION_STATES
+};
 
 /*
  * Why a session ends:
@@ -26,22 +34,23 @@ enum session_state { SESSION_WEBSOCKET, SESSION_CLOSING, SESSION_STATES };
  */
 /* clang-format off */
 #define CLOSE_REASONS(R) \
- R(CLOSE_CLIENT,          "client_closed",   "transport close",      0) \
- R(CLOSE_LOST,            "connection_lost", "transport error",      0) \
- R(CLOSE_PING_TIMEOUT,    "ping_timeout",    "ping timeout",         1000) \
- R(CLOSE_CONNECT_TIMEOUT, "connect_timeout", "forced close",         1008) \
- R(CLOSE_BAD_FRAME,       "bad_frame",       "transport error",      1002) \
- R(CLOSE_BAD_TEXT,        "bad_text",        "transport error",      1007) \
- R(CLOSE_BAD_PACKET,      "bad_packet",      "parse error",          1002) \
- R(CLOSE_TOO_BIG,         "too_big",         "transport error",      1009) \
- R(CLOSE_SLOW_CONSUMER,   "slow_consumer",   "forced close",         1008) \
- R(CLOSE_UNAUTHORIZED,    "unauthorized",    "forced close",         1008) \
- R(CLOSE_LIMIT,           "limit",           "forced close",         1008) \
- R(CLOSE_SHUTDOWN,        "shutting_down",   "server shutting down", 1001)
+ R(CLOSE_CLIENT,          "client_closed",   "transport close",      0, false) \
+ R(CLOSE_LOST,            "connection_lost", "transport error",      0, false) \
+ R(CLOSE_PING_TIMEOUT,    "ping_timeout",    "ping timeout",         1000, false) \
+ R(CLOSE_CONNECT_TIMEOUT, "connect_timeout", "forced close",         1008, false) \
+ R(CLOSE_BAD_FRAME,       "bad_frame",       "transport error",      1002, false) \
+ R(CLOSE_BAD_TEXT,        "bad_text",        "transport error",      1007, false) \
+ R(CLOSE_BAD_PACKET,      "bad_packet",      "parse error",          1002, false) \
+ R(CLOSE_OVERLAP,         "overlap",         "transport error",      1002, false) \
+ R(CLOSE_TOO_BIG,         "too_big",         "transport error",      1009, false) \
+ R(CLOSE_SLOW_CONSUMER,   "slow_consumer",   "forced close",         1008, false) \
+ R(CLOSE_UNAUTHORIZED,    "unauthorized",    "forced close",         1008, true) \
+ R(CLOSE_LIMIT,           "limit",           "forced close",         1008, true) \
+ R(CLOSE_SHUTDOWN,        "shutting_down",   "server shutting down", 1001, false)
 /* clang-format on */
 
 enum close_reason {
-#define CLOSE_REASON(reason, word, socketio, code) reason,
+#define CLOSE_REASON(reason, word, socketio, code, lingers) reason,
     CLOSE_REASONS(CLOSE_REASON)
 #undef CLOSE_REASON
         CLOSE_REASONS_N
@@ -61,16 +70,17 @@ struct session {
     struct timer heartbeat;          /* next ping, or deadline of the pong */
     struct timer deadline;           /* of the first CONNECT, or of a closing client */
     struct outbox *outbox;           /* lent; NULL: nothing waits */
+    struct polling *polling;         /* while it polls; NULL: a WebSocket is all it has */
     struct lease *lease;             /* lent by websocket.c inside a frame or message */
     struct assembly *assembly;       /* a binary packet of which attachments are still missing */
     struct socket *sockets;          /* one for each namespace it is connected to */
     struct identity *identity;   /* from the handshake's token; NULL unless admission is TOKEN_OK */
     struct place *address_place; /* its address among the counted ones */
-    int fd;
-    uint8_t admission; /* gate_result of the handshake's token */
-    uint8_t state;     /* enum session_state */
-    uint8_t reason;    /* enum close_reason, once closing */
-    bool is_touched, is_blocked, has_shut;
+    int fd;                      /* of the WebSocket; -1: none */
+    uint8_t admission;           /* gate_result of the handshake's token */
+    uint8_t state;               /* enum session_state */
+    uint8_t reason;              /* enum close_reason, once closing */
+    bool is_touched, is_blocked, has_shut, has_ended;
     struct net_address address;
     uint8_t id[SESSION_ID_BYTES];
     uint64_t next_event_us; /* when one more event would be exactly at the limit: see socketio.c */
@@ -90,6 +100,23 @@ struct admission {
  */
 void session_open(struct worker *worker, int fd, const struct admission *admission,
                   const void *first, size_t bytes);
+
+/* The same for a client that polls: the open packet is the answer to its handshake. */
+void session_open_polling(struct worker *worker, const struct admission *admission,
+                          struct answer *answer);
+
+/* A polling session is reserved for a WebSocket (false: it is not polling), gets it, loses it, has
+ * become it. */
+bool session_begin_upgrade(struct session *session);
+void session_attach(struct session *session, int fd, const void *first, size_t bytes);
+void session_detach(struct session *session);
+void session_upgraded(struct session *session);
+
+/* Something was fetched by polling: a closing session that has said all ends. */
+void session_polled(struct session *session);
+
+/* The WebSocket has gone or failed: so has the session, unless it was only upgrading. */
+void session_transport_gone(struct session *session, enum close_reason reason);
 
 /* Queue for the client; nothing happens to a closing one.  Takes a reference of its own. */
 void session_send(struct session *session, struct parcel *parcel);

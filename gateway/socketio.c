@@ -227,6 +227,7 @@ static void set_scene(struct scene *scene, struct socket *socket)
         .buckets = &socket->buckets,
         .now_s = clock_wall_s(),
         .now_ms = worker->now_ms,
+        .max_kept_bytes = worker->snapshot->config->limits_kept_bytes,
     };
     if (socket->identity) {
         scene->stage.user = socket->identity->user;

@@ -20,7 +20,6 @@ struct socket {
     uint16_t n_rooms, room_capacity;
     bool has_left; /* gone from every room; only waits to be freed */
     uint32_t auth_length;
-    uint32_t kept_bytes; /* in variables */
     char *auth;          /* what CONNECT brought, JSON, without `token`; NULL: nothing */
     struct variable *variable;
     struct relay_bucket *buckets;

@@ -7,6 +7,7 @@
 
 #include "common/memory.h"
 #include "common/sha1.h"
+#include "gateway/polling.h"
 #include "gateway/worker.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ struct lease {
     uint64_t payload; /* of the frame in hand */
     uint32_t fragments;
     uint8_t opcode;
-    bool is_last, in_message, has_failed;
+    bool is_last, in_message, has_failed, is_busy;
     uint8_t *answer; /* control frames that wslay wants sent */
     size_t answer_bytes;
 };
@@ -113,11 +114,16 @@ static void message_arrived(wslay_event_context_ptr context,
                             const struct wslay_event_on_msg_recv_arg *message, void *user)
 {
     struct lease *lease = user;
+    struct session *session = lease->session;
+    enum websocket_opcode opcode = (enum websocket_opcode)message->opcode;
 
     (void)context;
-    if (!wslay_is_ctrl_frame(message->opcode) && !lease->has_failed)
-        session_message(lease->session, (enum websocket_opcode)message->opcode, message->msg,
-                        message->msg_length);
+    if (wslay_is_ctrl_frame(message->opcode) || lease->has_failed || session->fd < 0)
+        return;
+    if (session->state == SESSION_UPGRADING)
+        polling_probe(session, opcode, message->msg, message->msg_length);
+    else
+        session_message(session, opcode, message->msg, message->msg_length);
 }
 
 static const struct wslay_event_callbacks callbacks = {
@@ -201,6 +207,10 @@ static void receiving_ended(struct session *session, struct lease *lease)
 {
     enum close_reason reason = failure(lease);
 
+    if (session->state == SESSION_UPGRADING) {
+        session_transport_gone(session, reason);
+        return;
+    }
     if (reason == CLOSE_CLIENT)
         send_answer(session, lease);
     session_close(session, reason);
@@ -213,11 +223,17 @@ static void receive(struct session *session, const uint8_t *bytes, size_t n)
 
     lease->in = bytes;
     lease->in_bytes = n;
+    lease->is_busy = true;
     do
         failed = wslay_event_recv(lease->context);
-    while (!failed && lease->in_bytes > 0 && !lease->has_failed &&
+    while (!failed && lease->in_bytes > 0 && !lease->has_failed && session->fd >= 0 &&
            wslay_event_get_read_enabled(lease->context));
     failed |= wslay_event_send(lease->context);
+    lease->is_busy = false;
+    if (session->fd < 0) {
+        websocket_release(session);
+        return;
+    }
     if (failed || lease->has_failed || !wslay_event_get_read_enabled(lease->context)) {
         receiving_ended(session, lease);
         return;
@@ -239,7 +255,7 @@ static void read_ready(struct session *session)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        session_end(session, n == 0 ? CLOSE_CLIENT : CLOSE_LOST);
+        session_transport_gone(session, n == 0 ? CLOSE_CLIENT : CLOSE_LOST);
         return;
     }
     if (session->state == SESSION_CLOSING)
@@ -260,7 +276,7 @@ static void ready(struct watch *watch, uint32_t events)
     if (session->fd >= 0 && events & EPOLLIN)
         read_ready(session);
     else if (session->fd >= 0 && events & (EPOLLERR | EPOLLHUP))
-        session_end(session, CLOSE_LOST);
+        session_transport_gone(session, CLOSE_LOST);
 }
 
 static void block(struct session *session, bool is_blocked)
@@ -312,7 +328,7 @@ void websocket_open(struct session *session, const void *first, size_t bytes)
 {
     session->watch.ready = ready;
     if (!worker_watch(session->worker, session->fd, EPOLLIN, &session->watch)) {
-        session_end(session, CLOSE_LOST);
+        session_transport_gone(session, CLOSE_LOST);
         return;
     }
     if (bytes > 0)
@@ -338,6 +354,22 @@ void websocket_flush(struct session *session)
     written(session);
 }
 
+void websocket_read_now(struct session *session)
+{
+    if (session->fd >= 0)
+        read_ready(session);
+}
+
+void websocket_send_now(struct session *session, const char *text)
+{
+    struct packet *packet = packet_new_frame(OPCODE_TEXT, text, strlen(text));
+    ssize_t sent = send(session->fd, packet->frame, packet->frames, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    if (sent != (ssize_t)packet->frames)
+        session_transport_gone(session, CLOSE_LOST);
+    packet_put(&packet);
+}
+
 struct packet *websocket_close_frame(uint16_t code)
 {
     uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code};
@@ -347,8 +379,9 @@ struct packet *websocket_close_frame(uint16_t code)
 
 void websocket_release(struct session *session)
 {
-    if (session->lease)
-        free_lease(session->lease);
+    if (!session->lease || session->lease->is_busy) /* receive() will */
+        return;
+    free_lease(session->lease);
     session->lease = NULL;
 }
 

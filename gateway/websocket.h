@@ -17,6 +17,12 @@ void websocket_flush(struct session *session);
 /* A close frame with this code; after it the client only has to close. */
 struct packet *websocket_close_frame(uint16_t code);
 
+/* Read what has arrived by now. */
+void websocket_read_now(struct session *session);
+
+/* Send one short text past the outbox; a connection that does not take it at once is given up. */
+void websocket_send_now(struct session *session, const char *text);
+
 /* Give back what was lent, before the session is freed. */
 void websocket_release(struct session *session);
 

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "gateway/http.h"
+#include "gateway/polling.h"
 #include "gateway/relay.h"
 #include "gateway/socketio.h"
 #include "gateway/websocket.h"
@@ -77,6 +78,7 @@ static uint64_t run_timers(struct worker *worker)
 
     next = earlier(next, timer_list_run(&worker->pong, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->connect, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->upgrade, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->close, worker->now_ms));
     return earlier(next, timer_list_run(&worker->request, worker->now_ms));
 }
@@ -84,16 +86,32 @@ static uint64_t run_timers(struct worker *worker)
 /* Close as many clients as are due by now, so that they do not all come back at once. */
 static void close_some(struct worker *worker)
 {
-    struct session *head = &worker->sessions[SESSION_WEBSOCKET];
     uint64_t spread_ms = worker->snapshot->config->gateway_shutdown_spread;
     uint64_t elapsed_ms = worker->now_ms - worker->stop_at_ms, open = 0, may_be_open = 0;
+    enum session_state state;
 
-    for (struct session *session = head->next; session != head; session = session->next)
-        open++;
+    for (state = 0; state < SESSION_CLOSING; state++)
+        for (struct session *s = worker->sessions[state].next; s != &worker->sessions[state];
+             s = s->next)
+            open++;
     if (elapsed_ms < spread_ms)
         may_be_open = worker->stop_sessions - worker->stop_sessions * elapsed_ms / spread_ms;
-    for (; open > may_be_open; open--)
-        session_close(head->next, CLOSE_SHUTDOWN);
+    for (state = 0; state < SESSION_CLOSING; state++)
+        for (; open > may_be_open && worker->sessions[state].next != &worker->sessions[state];
+             open--)
+            session_close(worker->sessions[state].next, CLOSE_SHUTDOWN);
+}
+
+/* A worker that has nothing left waits for the others, whose clients' requests it may still hear
+ * of. */
+static bool is_finished(struct worker *worker)
+{
+    if (!worker->is_stopping || worker->n_sessions > 0 || http_waiting(worker->http) > 0)
+        return false;
+    if (!worker->is_done)
+        atomic_fetch_sub(&worker->gateway->busy, 1);
+    worker->is_done = true;
+    return atomic_load(&worker->gateway->busy) == 0;
 }
 
 static int wait_ms(const struct worker *worker, uint64_t next_ms)
@@ -142,7 +160,7 @@ static void *run(void *argument)
     struct worker *worker = argument;
 
     worker->now_ms = clock_monotonic_ms();
-    while (!worker->is_stopping || worker->n_sessions > 0)
+    while (!is_finished(worker))
         turn(worker);
     end_turn(worker);
     http_stop(&worker->http);
@@ -169,6 +187,7 @@ static void init_lists(struct worker *worker)
     timer_list_init(&worker->ping, config->gateway_ping_interval, session_ping_due);
     timer_list_init(&worker->pong, config->gateway_ping_timeout, session_pong_missing);
     timer_list_init(&worker->connect, config->gateway_connect_timeout, session_connect_missing);
+    timer_list_init(&worker->upgrade, config->gateway_upgrade_timeout, polling_upgrade_overdue);
     timer_list_init(&worker->close, config->gateway_close_timeout, session_close_overdue);
     timer_list_init(&worker->request, config->gateway_request_timeout, http_request_overdue);
 }
@@ -187,6 +206,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     mailbox_init(&worker->mailbox);
     worker->mailbox_watch.ready = watch_mailbox;
     rooms_init(&worker->rooms);
+    table_init(&worker->polled);
     init_lists(worker);
     worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
     worker->event = memory_new(sizeof *worker->event);
@@ -194,7 +214,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
     if (!worker_watch(worker, worker->mailbox.event_fd, EPOLLIN, &worker->mailbox_watch))
         return false;
-    worker->http = http_start(worker, gateway->listen_fd, gateway->http_connections);
+    worker->http = http_start(worker, gateway->listen_fd);
     return worker->http != NULL;
 }
 
@@ -205,6 +225,7 @@ static void fini(struct worker *worker)
     outbox_free_list(&worker->free_outboxes);
     websocket_free_leases(worker);
     rooms_fini(&worker->rooms);
+    table_fini(&worker->polled);
     mailbox_fini(&worker->mailbox);
     close(worker->epoll_fd);
     free(worker->event);
@@ -220,6 +241,11 @@ bool worker_watch(struct worker *worker, int fd, uint32_t events, struct watch *
         return true;
     log_error("cannot watch a descriptor: %s", strerror(errno));
     return false;
+}
+
+void worker_unwatch(struct worker *worker, int fd)
+{
+    assert(epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, fd, NULL) == 0);
 }
 
 void worker_rewatch(struct worker *worker, int fd, uint32_t events, struct watch *watch)
@@ -260,6 +286,7 @@ void worker_flush_if_much(struct worker *worker)
 bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct error *error)
 {
     gateway->directory = directory_new();
+    atomic_store(&gateway->busy, gateway->n_workers);
     gateway->worker = memory_zeroed(gateway->n_workers, sizeof *gateway->worker);
     for (unsigned i = 0; i < gateway->n_workers; i++)
         if (!init(&gateway->worker[i], gateway, i, snapshot))

@@ -33,14 +33,15 @@ struct worker {
     struct session *touched; /* to be written to when the turn ends */
     struct session *ended;   /* to be freed then */
     struct socket *left;     /* sockets to be freed then */
-    struct timer_list ping, pong, connect, close, request;
+    struct timer_list ping, pong, connect, upgrade, close, request;
+    struct table polled; /* sessions that poll, by their id: see polling.c */
     struct parcel *ping_parcel;
     struct outbox *free_outboxes;
     struct lease *free_leases;
     uint64_t queued;          /* deliveries since the last flush */
     struct event *event;      /* the one being dispatched; too large for the stack of every call */
     struct json_value *claim; /* those the rules name, of the identity that acts now */
-    bool is_stopping;
+    bool is_stopping, is_done;
     uint64_t stop_at_ms, stop_sessions; /* when stopping began, and how many there were */
     struct counters counters;
 };
@@ -52,7 +53,9 @@ struct gateway {
     int listen_fd;                /* the caller's; each worker duplicates it */
     _Atomic uint64_t connections; /* sessions of all workers */
     uint64_t max_connections;
-    unsigned http_connections; /* of each worker, that are no session */
+    _Atomic uint64_t descriptors; /* of clients */
+    uint64_t max_descriptors;
+    _Atomic unsigned busy; /* workers that still have something to finish when stopping */
 };
 
 /*
@@ -79,6 +82,7 @@ bool worker_is_pressed(const struct worker *worker);
 void worker_flush_if_much(struct worker *worker);
 
 bool worker_watch(struct worker *worker, int fd, uint32_t events, struct watch *watch);
+void worker_unwatch(struct worker *worker, int fd);
 void worker_rewatch(struct worker *worker, int fd, uint32_t events, struct watch *watch);
 
 #endif

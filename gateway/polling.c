@@ -1,0 +1,470 @@
+/*
+ * Long-polling: payloads in and out, the one GET that waits, and the way to a WebSocket.  HTTP
+ * itself is http.c's, who may connect routes.c's.
+ */
+#include "gateway/polling.h"
+
+#include "common/log.h"
+#include "common/memory.h"
+#include "gateway/websocket.h"
+#include "gateway/worker.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SEPARATOR    '\x1e'
+#define TEXT_TYPE    "text/plain; charset=UTF-8"
+#define BASE64       sodium_base64_VARIANT_ORIGINAL
+#define ANSWER_BYTES (1024 * 1024) /* a payload ends after the packet that brings it here */
+
+struct inquiry_mail {
+    struct mail mail;
+    enum inquiry what;
+    unsigned from;
+    uint64_t number;
+    uint8_t sid[SESSION_ID_BYTES];
+    char *body;
+    size_t bytes;
+};
+
+struct answer_mail {
+    struct mail mail;
+    uint64_t number;
+    struct answer answer;
+};
+
+struct handover_mail {
+    struct mail mail;
+    uint8_t sid[SESSION_ID_BYTES];
+    int fd;
+    size_t bytes;
+    char first[];
+};
+
+/* A payload in the making. */
+struct payload {
+    char *text;
+    size_t bytes, capacity;
+};
+
+static char *payload_room(struct payload *payload, size_t more)
+{
+    if (payload->bytes + more > payload->capacity) {
+        payload->capacity = 2 * (payload->bytes + more);
+        payload->text = memory_resize(payload->text, payload->capacity, 1);
+    }
+    return payload->text + payload->bytes;
+}
+
+/* Engine.IO 4, "HTTP long-polling": text as it is, binary as `b` and base64, 0x1e between. */
+static void payload_add(struct payload *payload, const struct frame *frame)
+{
+    size_t encoded =
+        frame->opcode == OPCODE_BINARY ? sodium_base64_encoded_len(frame->bytes, BASE64) : 0;
+    char *at = payload_room(payload, 2 + (encoded ? encoded : frame->bytes));
+
+    if (frame->opcode != OPCODE_TEXT && frame->opcode != OPCODE_BINARY)
+        return;
+    if (payload->bytes > 0) {
+        *at++ = SEPARATOR;
+        payload->bytes++;
+    }
+    if (frame->opcode == OPCODE_TEXT) {
+        memcpy(at, frame->payload, frame->bytes);
+        payload->bytes += frame->bytes;
+    } else {
+        *at = 'b';
+        sodium_bin2base64(at + 1, encoded, frame->payload, frame->bytes, BASE64);
+        payload->bytes += encoded; /* `b` takes the place of its NUL */
+    }
+}
+
+/* What is queued becomes a payload; frames that only a WebSocket has are dropped. */
+static void take_queued(struct session *session, struct payload *payload)
+{
+    struct packet *packet;
+
+    while (payload->bytes < ANSWER_BYTES && (packet = outbox_first(session->outbox)) != NULL) {
+        struct frame frame;
+        size_t at = 0;
+
+        while (packet_next_frame(packet, &at, &frame))
+            payload_add(payload, &frame);
+        outbox_consume(session->outbox, packet->frames);
+    }
+    if (session->outbox->n == 0)
+        outbox_return(&session->worker->free_outboxes, &session->outbox);
+}
+
+static void payload_answer(struct payload *payload, struct answer *answer)
+{
+    *answer = (struct answer){
+        .status = 200, .type = TEXT_TYPE, .body = payload->text, .bytes = payload->bytes};
+}
+
+static void text_answer(const char *text, struct answer *answer)
+{
+    *answer = (struct answer){.status = 200,
+                              .type = TEXT_TYPE,
+                              .body = memory_copy(text, strlen(text)),
+                              .bytes = strlen(text)};
+}
+
+static void deliver_answer(struct mail *mail, void *receiver)
+{
+    struct answer_mail *letter = (struct answer_mail *)(void *)mail;
+    struct worker *worker = receiver;
+
+    if (worker->http)
+        http_answer(worker->http, letter->number, &letter->answer);
+    else
+        free(letter->answer.body);
+    free(letter);
+}
+
+static void answer_request(struct worker *worker, unsigned to, uint64_t number,
+                           const struct answer *answer)
+{
+    struct answer_mail *letter;
+
+    if (to == worker->index) {
+        http_answer(worker->http, number, answer);
+        return;
+    }
+    letter = memory_new(sizeof *letter);
+    letter->mail.deliver = deliver_answer;
+    letter->number = number;
+    letter->answer = *answer;
+    worker_post(worker, to, &letter->mail);
+}
+
+static void answer_get(struct session *session, const struct answer *answer)
+{
+    struct polling *polling = session->polling;
+
+    polling->is_waiting = false;
+    answer_request(session->worker, polling->get_worker, polling->get, answer);
+}
+
+static void answer_get_text(struct session *session, const char *packet)
+{
+    struct answer answer;
+
+    if (!session->polling->is_waiting)
+        return;
+    text_answer(packet, &answer);
+    answer_get(session, &answer);
+}
+
+static struct session *find(struct worker *worker, const uint8_t *sid)
+{
+    struct table_link *link = table_first(&worker->polled, table_hash(sid, SESSION_ID_BYTES));
+
+    for (; link; link = table_next(link)) {
+        struct session *session = TABLE_ENTRY(link, struct polling, link)->session;
+
+        if (sodium_memcmp(session->id, sid, SESSION_ID_BYTES) == 0)
+            return session;
+    }
+    return NULL;
+}
+
+static void refuse(struct worker *worker, const struct inquiry_mail *inquiry,
+                   enum engine_error error)
+{
+    struct answer answer;
+
+    engine_refusal(error, &answer);
+    answer_request(worker, inquiry->from, inquiry->number, &answer);
+}
+
+static void on_get(struct worker *worker, struct session *session,
+                   const struct inquiry_mail *inquiry)
+{
+    struct polling *polling;
+
+    if (session && session->state == SESSION_UPGRADING)
+        websocket_read_now(session); /* it may have been told already that the upgrade is done */
+    polling = session ? session->polling : NULL;
+    if (!polling) {
+        refuse(worker, inquiry, ENGINE_SESSION_UNKNOWN);
+        return;
+    }
+    if (polling->is_waiting) {
+        refuse(worker, inquiry, ENGINE_BAD_REQUEST);
+        session_close(session, CLOSE_OVERLAP);
+        return;
+    }
+    polling->is_waiting = true;
+    polling->get = inquiry->number;
+    polling->get_worker = inquiry->from;
+    polling_flush(session);
+    if (session->polling && polling->is_probed)
+        answer_get_text(session, "6");
+    session_polled(session);
+}
+
+/* One packet of a payload.  False: it is none. */
+static bool take_packet(struct session *session, const char *text, size_t length)
+{
+    size_t bytes = 0, size = length / 4 * 3 + 3;
+    uint8_t *binary;
+    bool is_good;
+
+    if (length == 0)
+        return false;
+    if (text[0] != 'b') {
+        session_message(session, OPCODE_TEXT, (const uint8_t *)text, length);
+        return true;
+    }
+    binary = memory_new(size);
+    is_good =
+        sodium_base642bin(binary, size, text + 1, length - 1, NULL, &bytes, NULL, BASE64) == 0;
+    if (is_good)
+        session_message(session, OPCODE_BINARY, binary, bytes);
+    free(binary);
+    return is_good;
+}
+
+static void take_payload(struct session *session, const char *payload, size_t bytes)
+{
+    const char *end = payload + bytes;
+
+    while (session->state != SESSION_CLOSING) {
+        const char *separator = memchr(payload, SEPARATOR, (size_t)(end - payload));
+        const char *to = separator ? separator : end;
+
+        if (!take_packet(session, payload, (size_t)(to - payload)))
+            session_close(session, CLOSE_BAD_PACKET);
+        if (!separator)
+            return;
+        payload = separator + 1;
+    }
+}
+
+static void on_post(struct worker *worker, struct session *session,
+                    const struct inquiry_mail *inquiry)
+{
+    struct answer answer;
+
+    if (!session || session->state == SESSION_CLOSING) {
+        refuse(worker, inquiry, ENGINE_SESSION_UNKNOWN);
+        return;
+    }
+    if (session->polling->posts > 0)
+        session->polling->posts--;
+    if (inquiry->bytes == 0)
+        session_close(session, CLOSE_BAD_PACKET);
+    else
+        take_payload(session, inquiry->body, inquiry->bytes);
+    if (session->state == SESSION_CLOSING && session->reason == CLOSE_BAD_PACKET) {
+        refuse(worker, inquiry, ENGINE_BAD_REQUEST);
+        return;
+    }
+    text_answer("ok", &answer);
+    answer_request(worker, inquiry->from, inquiry->number, &answer);
+}
+
+static void on_post_begun(struct session *session)
+{
+    if (session && session->state != SESSION_CLOSING && session->polling->posts++ > 0)
+        session_close(session, CLOSE_OVERLAP);
+}
+
+static void on_upgrade(struct worker *worker, struct session *session,
+                       const struct inquiry_mail *inquiry)
+{
+    if (!session || !session_begin_upgrade(session)) {
+        refuse(worker, inquiry, session ? ENGINE_BAD_REQUEST : ENGINE_SESSION_UNKNOWN);
+        return;
+    }
+    timer_arm(&worker->upgrade, &session->polling->upgrade, worker->now_ms);
+    answer_request(worker, inquiry->from, inquiry->number, &(struct answer){.status = 101});
+}
+
+static void handle(struct worker *worker, struct inquiry_mail *inquiry)
+{
+    struct session *session = find(worker, inquiry->sid);
+
+    switch (inquiry->what) {
+    case INQUIRY_GET:
+        on_get(worker, session, inquiry);
+        break;
+    case INQUIRY_GET_LOST:
+        if (session && session->polling->is_waiting && session->polling->get == inquiry->number &&
+            session->polling->get_worker == inquiry->from) {
+            session->polling->is_waiting = false;
+            session_end(session, CLOSE_LOST);
+        }
+        break;
+    case INQUIRY_POST_BEGUN:
+        on_post_begun(session);
+        break;
+    case INQUIRY_POST_LOST:
+        if (session && session->polling->posts > 0)
+            session->polling->posts--;
+        break;
+    case INQUIRY_POST:
+        on_post(worker, session, inquiry);
+        break;
+    case INQUIRY_UPGRADE:
+        on_upgrade(worker, session, inquiry);
+        break;
+    }
+    free(inquiry->body);
+    free(inquiry);
+}
+
+static void deliver_inquiry(struct mail *mail, void *receiver)
+{
+    handle(receiver, (struct inquiry_mail *)(void *)mail);
+}
+
+static void attach(struct worker *worker, const uint8_t *sid, int fd, const void *first,
+                   size_t bytes)
+{
+    struct session *session = find(worker, sid);
+
+    if (session && session->state == SESSION_UPGRADING && session->fd < 0)
+        session_attach(session, fd, first, bytes);
+    else
+        close(fd);
+}
+
+static void deliver_handover(struct mail *mail, void *receiver)
+{
+    struct handover_mail *letter = (struct handover_mail *)(void *)mail;
+
+    attach(receiver, letter->sid, letter->fd, letter->first, letter->bytes);
+    free(letter);
+}
+
+void polling_inquire(struct worker *worker, enum inquiry what, const uint8_t sid[SESSION_ID_BYTES],
+                     uint64_t number, char *body, size_t bytes)
+{
+    struct inquiry_mail *letter = memory_new(sizeof *letter);
+
+    letter->mail.deliver = deliver_inquiry;
+    letter->what = what;
+    letter->from = worker->index;
+    letter->number = number;
+    memcpy(letter->sid, sid, SESSION_ID_BYTES);
+    letter->body = body;
+    letter->bytes = bytes;
+    if (sid[0] == worker->index)
+        handle(worker, letter);
+    else
+        worker_post(worker, sid[0], &letter->mail);
+}
+
+void polling_hand_over(struct worker *worker, const uint8_t sid[SESSION_ID_BYTES], int fd,
+                       const void *first, size_t bytes)
+{
+    struct handover_mail *letter;
+
+    if (sid[0] == worker->index) {
+        attach(worker, sid, fd, first, bytes);
+        return;
+    }
+    letter = memory_new(sizeof *letter + bytes);
+    letter->mail.deliver = deliver_handover;
+    memcpy(letter->sid, sid, SESSION_ID_BYTES);
+    letter->fd = fd;
+    letter->bytes = bytes;
+    if (bytes)
+        memcpy(letter->first, first, bytes);
+    worker_post(worker, sid[0], &letter->mail);
+}
+
+void polling_open(struct session *session, struct answer *answer)
+{
+    struct polling *polling = memory_zeroed(1, sizeof *polling);
+    struct payload payload = {0};
+
+    polling->session = session;
+    polling->link.hash = table_hash(session->id, SESSION_ID_BYTES);
+    table_add(&session->worker->polled, &polling->link);
+    session->polling = polling;
+    take_queued(session, &payload);
+    payload_answer(&payload, answer);
+}
+
+void polling_flush(struct session *session)
+{
+    struct payload payload = {0};
+    struct answer answer;
+
+    if (!session->polling->is_waiting || !session->outbox)
+        return;
+    take_queued(session, &payload);
+    if (payload.bytes == 0) {
+        free(payload.text);
+        return;
+    }
+    payload_answer(&payload, &answer);
+    answer_get(session, &answer);
+}
+
+void polling_probe(struct session *session, enum websocket_opcode opcode, const uint8_t *bytes,
+                   size_t length)
+{
+    struct polling *polling = session->polling;
+
+    if (opcode == OPCODE_TEXT && length == 6 && memcmp(bytes, "2probe", 6) == 0) {
+        polling->is_probed = true;
+        websocket_send_now(session, "3probe");
+        polling_flush(session);
+        answer_get_text(session, "6");
+    } else if (opcode == OPCODE_TEXT && length == 1 && bytes[0] == '5' && polling->is_probed) {
+        polling_end(session, "6");
+        session_upgraded(session);
+    } else {
+        polling_abandon_upgrade(session);
+    }
+}
+
+void polling_abandon_upgrade(struct session *session)
+{
+    timer_disarm(&session->polling->upgrade);
+    session->polling->is_probed = false;
+    session_detach(session);
+}
+
+bool polling_is_writable(const struct session *session)
+{
+    return session->polling->is_waiting;
+}
+
+void polling_end(struct session *session, const char *packet)
+{
+    struct polling *polling = session->polling;
+
+    answer_get_text(session, packet);
+    timer_disarm(&polling->upgrade);
+    table_remove(&session->worker->polled, &polling->link);
+    session->polling = NULL;
+    free(polling);
+}
+
+void polling_upgrade_overdue(struct timer *upgrade)
+{
+    polling_abandon_upgrade(TABLE_ENTRY(upgrade, struct polling, upgrade)->session);
+}
+
+void engine_refusal(enum engine_error error, struct answer *answer)
+{
+    static const char *const messages[] = {
+        "Transport unknown", "Session ID unknown", "Bad handshake method",
+        "Bad request",       "Forbidden",          "Unsupported protocol version"};
+    char json[96];
+    int length = snprintf(json, sizeof json, "{\"code\":%d,\"message\":\"%s\"}", (int)error,
+                          messages[error]);
+
+    *answer = (struct answer){.status = error == ENGINE_FORBIDDEN ? 403 : 400,
+                              .type = "application/json",
+                              .body = memory_copy(json, (size_t)length),
+                              .bytes = (size_t)length};
+}

@@ -1,0 +1,387 @@
+/*
+ * What is served.  The first request of a client is checked here, whether it polls or opens a
+ * WebSocket: where its page comes from, its address, its token; the session's later requests go to
+ * polling.c.
+ */
+#include "gateway/routes.h"
+
+#include "common/clock.h"
+#include "common/memory.h"
+#include "gateway/http.h"
+#include "gateway/polling.h"
+#include "gateway/websocket.h"
+#include "gateway/worker.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+static const struct config *config_of(const struct request *request)
+{
+    return request_worker(request)->snapshot->config;
+}
+
+static bool is_method(const struct request *request, const char *method)
+{
+    return strcmp(request_method(request), method) == 0;
+}
+
+static void answer_json(struct request *request, unsigned status, const char *json)
+{
+    request_add_header(request, "Cache-Control", "no-store");
+    request_answer(request, &(struct answer){.status = status,
+                                             .type = "application/json",
+                                             .body = memory_copy(json, strlen(json)),
+                                             .bytes = strlen(json)});
+}
+
+static void refuse(struct request *request, enum engine_error error)
+{
+    struct answer answer;
+
+    COUNT(request_worker(request), refused_requests);
+    engine_refusal(error, &answer);
+    request_answer(request, &answer);
+}
+
+/* Where the page comes from. */
+
+/* RFC 6454 §6.2: the origin's host and port are those that were asked for. */
+static bool is_same_origin(const struct request *request, const char *origin)
+{
+    const char *host = request_header(request, "Host"), *authority = strstr(origin, "://");
+
+    return host && authority && strcasecmp(authority + 3, host) == 0;
+}
+
+static bool may_come_from(const struct request *request, const char *origin)
+{
+    for (config_texts allowed = config_of(request)->gateway_origins; *allowed; allowed++)
+        if (strcmp(*allowed, "*") == 0 || strcasecmp(*allowed, origin) == 0)
+            return true;
+    return is_same_origin(request, origin);
+}
+
+/* Fetch standard, "CORS protocol".  False: refused. */
+static bool check_origin(struct request *request)
+{
+    const char *origin = request_header(request, "Origin");
+
+    if (!origin)
+        return true;
+    if (!may_come_from(request, origin)) {
+        COUNT(request_worker(request), refused_origins);
+        refuse(request, ENGINE_FORBIDDEN);
+        return false;
+    }
+    if (!is_same_origin(request, origin)) {
+        request_add_header(request, "Access-Control-Allow-Origin", origin);
+        request_add_header(request, "Vary", "Origin");
+    }
+    return true;
+}
+
+static void answer_preflight(struct request *request)
+{
+    request_add_header(request, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+    request_add_header(request, "Access-Control-Allow-Headers", "Content-Type, Authorization");
+    request_add_header(request, "Access-Control-Max-Age", "600");
+    request_answer(request, &(struct answer){.status = 204});
+}
+
+/* Admission. */
+
+/* One more connection, and one more of this address. */
+static bool count_in(struct worker *worker, struct admission *admission)
+{
+    struct gateway *gateway = worker->gateway;
+    struct net_address key;
+
+    if (atomic_fetch_add(&gateway->connections, 1) >= gateway->max_connections) {
+        COUNT(worker, refused_connections);
+        goto refused;
+    }
+    net_address_limit_key(&admission->address, &key);
+    admission->address_place =
+        directory_enter(gateway->directory, (const char *)key.bytes, key.length,
+                        worker->snapshot->config->limits_per_address);
+    if (admission->address_place)
+        return true;
+    COUNT(worker, refused_per_address);
+refused:
+    atomic_fetch_sub(&gateway->connections, 1);
+    return false;
+}
+
+static bool admit(struct request *request, struct admission *admission)
+{
+    struct worker *worker = request_worker(request);
+    const char *token = request_query(request, "token");
+    struct span text = {token, token ? (uint32_t)strlen(token) : 0};
+
+    request_address(request, &admission->address);
+    if (!count_in(worker, admission)) {
+        refuse(request, ENGINE_FORBIDDEN);
+        return false;
+    }
+    admission->result = gate_check(worker->snapshot, text, clock_wall_s(), &admission->identity);
+    return true;
+}
+
+/* A WebSocket on its way. */
+struct opening {
+    struct upgrade upgrade; /* first */
+    struct worker *worker;
+    struct admission admission; /* of a new session, */
+    bool is_new;
+    uint8_t sid[SESSION_ID_BYTES]; /* or of which one */
+};
+
+static void opened(struct upgrade *upgrade, int fd, const void *first, size_t bytes)
+{
+    struct opening *opening = (struct opening *)(void *)upgrade;
+
+    if (opening->is_new)
+        session_open(opening->worker, fd, &opening->admission, first, bytes);
+    else
+        polling_hand_over(opening->worker, opening->sid, fd, first, bytes);
+    free(opening);
+}
+
+static void undo(struct upgrade *upgrade)
+{
+    struct opening *opening = (struct opening *)(void *)upgrade;
+    struct gateway *gateway = opening->worker->gateway;
+
+    if (opening->is_new) {
+        identity_put(&opening->admission.identity);
+        directory_leave(gateway->directory, opening->admission.address_place);
+        atomic_fetch_sub(&gateway->connections, 1);
+    }
+    free(opening);
+}
+
+static struct opening *opening_new(struct worker *worker)
+{
+    struct opening *opening = memory_zeroed(1, sizeof *opening);
+
+    opening->upgrade = (struct upgrade){.opened = opened, .undo = undo};
+    opening->worker = worker;
+    return opening;
+}
+
+/* RFC 6455 §4.2.1.  False: answered already. */
+static bool is_websocket_request(struct request *request, char *accept)
+{
+    const char *key = request_header(request, "Sec-WebSocket-Key");
+    const char *version = request_header(request, "Sec-WebSocket-Version");
+
+    if (!is_method(request, "GET") || request_has_body(request) ||
+        !request_header_has(request, "Upgrade", "websocket") ||
+        !request_header_has(request, "Connection", "upgrade") || !key ||
+        !websocket_accept(key, accept)) {
+        refuse(request, ENGINE_BAD_REQUEST);
+        return false;
+    }
+    if (!version || strcmp(version, "13") != 0) {
+        request_add_header(request, "Sec-WebSocket-Version", "13");
+        answer_json(request, 426, "{\"code\":3,\"message\":\"Bad request\"}");
+        return false;
+    }
+    return true;
+}
+
+/* Engine.IO 4, "Handshake". */
+static void serve_handshake(struct request *request, bool is_websocket)
+{
+    struct worker *worker = request_worker(request);
+    const char *version = request_query(request, "EIO");
+    char accept[WEBSOCKET_ACCEPT_SIZE];
+    struct admission admission = {0};
+    struct answer answer;
+    struct opening *opening;
+
+    if (!is_method(request, "GET")) {
+        refuse(request, ENGINE_BAD_METHOD);
+        return;
+    }
+    if (!version || strcmp(version, "4") != 0) {
+        refuse(request, ENGINE_UNSUPPORTED_VERSION);
+        return;
+    }
+    if ((is_websocket && !is_websocket_request(request, accept)) || !admit(request, &admission))
+        return;
+    if (!is_websocket) {
+        session_open_polling(worker, &admission, &answer);
+        request_add_header(request, "Cache-Control", "no-store");
+        request_answer(request, &answer);
+        return;
+    }
+    opening = opening_new(worker);
+    opening->admission = admission;
+    opening->is_new = true;
+    request_upgrade(request, accept, &opening->upgrade);
+}
+
+/* Requests of a session, which may be another worker's. */
+
+static void get_lost(struct request *request)
+{
+    polling_inquire(request_worker(request), INQUIRY_GET_LOST, request_notes(request)->sid,
+                    request_number(request), NULL, 0);
+}
+
+/* A POST, or an upgrade: its answer comes all the same, and finds nobody. */
+static void other_lost(struct request *request)
+{
+    (void)request;
+}
+
+static bool parse_sid(const struct request *request, uint8_t sid[SESSION_ID_BYTES])
+{
+    const char *text = request_query(request, "sid");
+    size_t bytes;
+
+    return text && strlen(text) == SESSION_ID_TEXT &&
+           sodium_base642bin(sid, SESSION_ID_BYTES, text, SESSION_ID_TEXT, NULL, &bytes, NULL,
+                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+           bytes == SESSION_ID_BYTES && sid[0] < request_worker(request)->gateway->n_workers;
+}
+
+static void serve_websocket(struct request *request)
+{
+    struct request_notes *notes = request_notes(request);
+
+    if (!is_websocket_request(request, notes->accept))
+        return;
+    polling_inquire(request_worker(request), INQUIRY_UPGRADE, notes->sid, request_number(request),
+                    NULL, 0);
+}
+
+static void serve_poll(struct request *request)
+{
+    const struct request_notes *notes = request_notes(request);
+    uint64_t number = request_number(request);
+    const char *body;
+    size_t bytes;
+
+    request_add_header(request, "Cache-Control", "no-store");
+    if (is_method(request, "GET")) {
+        polling_inquire(request_worker(request), INQUIRY_GET, notes->sid, number, NULL, 0);
+    } else if (is_method(request, "POST")) {
+        body = request_body(request, &bytes);
+        request_notes(request)->is_post_announced = false;
+        polling_inquire(request_worker(request), INQUIRY_POST, notes->sid, number,
+                        bytes ? memory_copy(body, bytes) : NULL, bytes);
+    } else {
+        refuse(request, ENGINE_BAD_METHOD);
+    }
+}
+
+static bool is_engine_path(const struct request *request)
+{
+    return strcmp(request_path(request), config_of(request)->gateway_path) == 0;
+}
+
+static void serve_engine(struct request *request)
+{
+    const char *transport = request_query(request, "transport");
+    bool is_websocket = transport && strcmp(transport, "websocket") == 0;
+
+    if (!transport || (!is_websocket && strcmp(transport, "polling") != 0))
+        refuse(request, ENGINE_TRANSPORT_UNKNOWN);
+    else if (!request_query(request, "sid"))
+        serve_handshake(request, is_websocket);
+    else if (!request_notes(request)->has_sid)
+        refuse(request, ENGINE_SESSION_UNKNOWN);
+    else if (is_websocket)
+        serve_websocket(request);
+    else
+        serve_poll(request);
+}
+
+static void serve_client(struct request *request)
+{
+    const struct snapshot *snapshot = request_worker(request)->snapshot;
+
+    request_add_header(request, "Cache-Control", "public, max-age=0");
+    request_answer(request,
+                   &(struct answer){.status = 200,
+                                    .type = "application/javascript; charset=utf-8",
+                                    .body = memory_copy(snapshot->client, snapshot->client_bytes),
+                                    .bytes = snapshot->client_bytes});
+}
+
+static void serve_other(struct request *request)
+{
+    const struct snapshot *snapshot = request_worker(request)->snapshot;
+    const char *path = request_path(request), *base = snapshot->config->gateway_path;
+    bool is_client =
+        strncmp(path, base, strlen(base)) == 0 && strcmp(path + strlen(base), "socket.io.js") == 0;
+
+    if (strcmp(path, "/healthz") != 0 && !(is_client && snapshot->client)) {
+        answer_json(request, 404, "{\"error\":\"not found\"}");
+    } else if (!is_method(request, "GET") && !is_method(request, "HEAD")) {
+        request_add_header(request, "Allow", "GET, HEAD");
+        answer_json(request, 405, "{\"error\":\"method not allowed\"}");
+    } else if (is_client) {
+        serve_client(request);
+    } else {
+        answer_json(request, 200, "{\"status\":\"ok\"}");
+    }
+}
+
+void routes_begin(struct request *request)
+{
+    struct request_notes *notes = request_notes(request);
+
+    if (!is_engine_path(request))
+        return;
+    notes->has_sid = parse_sid(request, notes->sid);
+    if (!notes->has_sid || !is_method(request, "POST"))
+        return;
+    notes->is_post_announced = true;
+    polling_inquire(request_worker(request), INQUIRY_POST_BEGUN, notes->sid,
+                    request_number(request), NULL, 0);
+}
+
+void routes_serve(struct request *request)
+{
+    if (request_worker(request)->is_stopping) {
+        answer_json(request, 503, "{\"error\":\"stopping\"}");
+        return;
+    }
+    if (!is_engine_path(request)) {
+        serve_other(request);
+        return;
+    }
+    if (!check_origin(request))
+        return;
+    if (is_method(request, "OPTIONS")) {
+        answer_preflight(request);
+        return;
+    }
+    serve_engine(request);
+    if (!request_is_answered(request))
+        request_wait(request, is_method(request, "GET") ? get_lost : other_lost);
+}
+
+void routes_upgrade(struct request *request)
+{
+    struct request_notes *notes = request_notes(request);
+    struct opening *opening = opening_new(request_worker(request));
+
+    memcpy(opening->sid, notes->sid, sizeof opening->sid);
+    request_upgrade(request, notes->accept, &opening->upgrade);
+}
+
+void routes_end(struct request *request)
+{
+    const struct request_notes *notes = request_notes(request);
+
+    if (notes->is_post_announced)
+        polling_inquire(request_worker(request), INQUIRY_POST_LOST, notes->sid,
+                        request_number(request), NULL, 0);
+}
