@@ -237,6 +237,20 @@ static bool check_path(const char *name, const char *path, struct error *error)
     return true;
 }
 
+/* RFC 6454 §6.2, as browsers send it: no path. */
+static bool check_origin(const char *name, const char *origin, struct error *error)
+{
+    const char *host = strstr(origin, "://");
+
+    if (strcmp(origin, "*") == 0 || (host && host > origin && host[3] &&
+                                     !origin[strcspn(origin, " ?#@*")] && !strchr(host + 3, '/')))
+        return true;
+    return error_set(
+        error,
+        "%s: \"%s\" is no origin; write one like \"https://example.org\", without a path, or \"*\"",
+        name, origin);
+}
+
 /* What a type cannot say. */
 static bool check_meaning(size_t setting, char **words, struct error *error)
 {
@@ -253,6 +267,11 @@ static bool check_meaning(size_t setting, char **words, struct error *error)
     case SETTING_gateway_listen:
         return net_listen_check(words[0], &reason) ||
                error_set(error, "%s: %.900s", setting_rows[setting].name, reason.text);
+    case SETTING_gateway_origins:
+        for (; *words; words++)
+            if (!check_origin(setting_rows[setting].name, *words, error))
+                return false;
+        return true;
     case SETTING_gateway_trusted_proxies:
         for (; *words; words++)
             if (!net_network_parse(*words, &network, &reason))

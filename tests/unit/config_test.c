@@ -365,6 +365,36 @@ static void a_text_that_makes_no_sense_is_refused(void **state)
             "10.0.0.0/8?");
 }
 
+static void an_origin_is_written_as_browsers_send_it(void **state)
+{
+    static const char *const good[] = {"*", "https://Example.org", "http://localhost:8080",
+                                       "https://[2001:db8::1]:8443", "capacitor://localhost"};
+    static const char *const bad[] = {"example.org",
+                                      "https://example.org/",
+
+                                      "https://*.example.org",
+                                      "https://",
+                                      "://x",
+                                      "https://a b",
+                                      "https://u@example.org",
+                                      "https://a?b"};
+    char out[64], said[256];
+    struct error error;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        if (!config_render_assignment("gateway.origins", good[i], out, sizeof out, &error))
+            fail_msg("%s", error.text);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(out, sizeof out, "[\"%s\"]", bad[i]);
+        snprintf(said, sizeof said,
+                 "1: gateway.origins: \"%s\" is no origin; write one like "
+                 "\"https://example.org\", without a path, or \"*\"",
+                 bad[i]);
+        refuses(assignment("gateway.origins", out), said);
+    }
+}
+
 static void a_cut_or_garbled_file_is_refused(void **state)
 {
     (void)state;
@@ -559,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_number_out_of_range_is_refused),
         cmocka_unit_test(a_number_never_wraps),
         cmocka_unit_test(a_text_that_makes_no_sense_is_refused),
+        cmocka_unit_test(an_origin_is_written_as_browsers_send_it),
         cmocka_unit_test(a_cut_or_garbled_file_is_refused),
         cmocka_unit_test(the_config_is_one_file),
         cmocka_unit_test(what_is_no_readable_text_is_refused),
