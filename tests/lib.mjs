@@ -311,7 +311,8 @@ export async function lighttpd(t, config) {
 
 /*
  * A client one floor below: Engine.IO packets as they are on the wire.  `receive()` gives the next
- * message, or null when the connection is closed; `closed()` waits for its {code, reason}.
+ * message, or null when the connection is closed; `closed()` waits for its {code, reason}, `status()`
+ * for the status of the handshake.
  */
 export function rawClient(url, options) {
     const ws = new WebSocket(url, { perMessageDeflate: false, ...options });
@@ -320,6 +321,13 @@ export function rawClient(url, options) {
     const give = (message) => (waiting.length ? waiting.shift()(message) : arrived.push(message));
     ws.on('message', (data, binary) => give(binary ? data : data.toString()));
     ws.on('error', () => {});
+    const handshake = new Promise((resolve) => {
+        ws.on('open', () => resolve(101));
+        ws.on('unexpected-response', (_, response) => {
+            resolve(response.statusCode);
+            ws.terminate();
+        });
+    });
     const closed = new Promise((resolve) => ws.on('close', (code, reason) => {
         give(null);
         resolve({ code, reason: reason.toString() });
@@ -330,6 +338,7 @@ export function rawClient(url, options) {
         receive: () => within(arrived.length ? Promise.resolve(arrived.shift())
             : new Promise((resolve) => waiting.push(resolve)), 'a message'),
         closed: (ms) => within(closed, 'the WebSocket to close', ms),
+        status: () => within(handshake, 'an answer to the handshake'),
     };
 }
 

@@ -1,17 +1,9 @@
 /* The limits of gateway.limits: what is too much is refused, and what is not goes on. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { instance, next, until, within } from '../lib.mjs';
+import { instance, next, until } from '../lib.mjs';
 
-const rules = 'namespace "/" { authenticate required on "sync" { ack true } }';
-
-/* What the handshake was answered with. */
-function status({ ws }) {
-    return within(new Promise((resolve) => {
-        ws.once('open', () => resolve(101));
-        ws.once('unexpected-response', (_, response) => resolve(response.statusCode));
-    }), 'an answer to the handshake');
-}
+const rules = 'namespace "/" { authenticate required; on "sync" { ack true } }';
 
 test('per_address counts connections of one address, as the proxy in front tells it', async (t) => {
     const sp = await instance(t, { rules, login: false,
@@ -19,17 +11,17 @@ test('per_address counts connections of one address, as the proxy in front tells
     const forwarded = (address) => ({ headers: { 'x-forwarded-for': address } });
     const here = [sp.raw(), sp.raw(), sp.raw()];
 
-    for (const raw of here) assert.equal(await status(raw), 101);
-    assert.equal(await status(sp.raw()), 403);
-    assert.equal(await status(sp.raw('', forwarded('192.0.2.1'))), 101);
-    assert.equal(await status(sp.raw('', forwarded('192.0.2.1, 127.0.0.1'))), 101);
-    assert.equal(await status(sp.raw('', forwarded('203.0.113.9, 192.0.2.1'))), 101, 'the rightmost hop counts');
-    assert.equal(await status(sp.raw('', forwarded('203.0.113.8, 192.0.2.1'))), 403);
+    for (const raw of here) assert.equal(await raw.status(), 101);
+    assert.equal(await sp.raw().status(), 403);
+    assert.equal(await sp.raw('', forwarded('192.0.2.1')).status(), 101);
+    assert.equal(await sp.raw('', forwarded('192.0.2.1, 127.0.0.1')).status(), 101);
+    assert.equal(await sp.raw('', forwarded('203.0.113.9, 192.0.2.1')).status(), 101, 'the rightmost hop counts');
+    assert.equal(await sp.raw('', forwarded('203.0.113.8, 192.0.2.1')).status(), 403);
 
     here[0].ws.close();
     await here[0].closed();
-    await until(async () => await status(sp.raw()) === 101, 'room for one more');
-    assert.equal(await status(sp.raw()), 403);
+    await until(async () => await sp.raw().status() === 101, 'room for one more');
+    assert.equal(await sp.raw().status(), 403);
 });
 
 test('per_user counts the sockets of one user', async (t) => {

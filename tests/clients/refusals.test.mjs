@@ -68,7 +68,7 @@ test('the token of CONNECT decides before the one of the query', async (t) => {
 
 test('a namespace that asks for no token lets a guest in', async (t) => {
     const sp = await instance(t, { login: false,
-        rules: 'namespace "/" { authenticate required }\nnamespace "/lobby" { authenticate none on "echo" { ack $1 } }' });
+        rules: 'namespace "/" { authenticate required }\nnamespace "/lobby" { authenticate none; on "echo" { ack $1 } }' });
 
     const guest = await sp.connected({ namespace: '/lobby' });
     assert.equal(await guest.emitWithAck('echo', 'hello'), 'hello');

@@ -157,12 +157,8 @@ test('one connection carries several namespaces, and an unknown one is refused a
     const token = sp.token();
     const main = await sp.connected({ token });
     const other = main.io.socket('/other', { auth: { token } });
-    const unknown = main.io.socket('/nowhere', { auth: { token } });
-
-    other.connect();
     await next(other, 'connect');
-    unknown.connect();
-    const [error] = await next(unknown, 'connect_error');
+    const [error] = await next(main.io.socket('/nowhere', { auth: { token } }), 'connect_error');
     assert.equal(error.message, 'Invalid namespace');
     other.emit('all', 'here');
     assert.deepEqual(await next(other, 'all'), ['here']);
