@@ -35,6 +35,8 @@ struct compiler {
     struct lexer lexer;
     struct rules *rules;
     struct block *scratch; /* memory needed only while reading */
+    const char *counted;   /* as far as lines are counted, */
+    uint32_t lines;        /* and how many end before it */
     struct rules_namespace *space;
     struct variable_note variable[PROGRAM_VARIABLES];
     void (*warn)(const char *text, void *context);

@@ -5,6 +5,8 @@
  */
 #include "gateway/lexer.h"
 
+#include "common/log.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,15 +90,18 @@ static void describe(const struct lexer *lexer, char *text, size_t size)
 {
     struct lexer ahead = *lexer;
     struct span word = lexer_word(&ahead);
+    char rest[5] = "";
+    size_t length = smaller((size_t)(lexer->end - lexer->at), 4);
 
+    memcpy(rest, lexer->at, length);
     if (lexer->at == lexer->end)
         snprintf(text, size, "the end of the %s", lexer->origin ? "string" : "file");
     else if (word.length > 0)
         snprintf(text, size, "`%.*s`", (int)smaller(word.length, LONGEST_WORD), word.at);
     else if (*lexer->at == '\n')
         snprintf(text, size, "the end of the line");
-    else if (*lexer->at > ' ' && *lexer->at < 0x7f)
-        snprintf(text, size, "`%c`", *lexer->at);
+    else if ((length = log_printable_length(rest)) > 0)
+        snprintf(text, size, "`%.*s`", (int)length, rest);
     else
         snprintf(text, size, "the byte 0x%02x", (unsigned char)*lexer->at);
 }
@@ -160,24 +165,16 @@ const char *lexer_origin(const struct lexer *lexer, const char *at)
     return lexer->origin ? lexer->origin[at - lexer->begin] : at;
 }
 
-uint32_t lexer_line(const struct lexer *lexer, const char *at)
-{
-    const char *place = lexer_origin(lexer, at);
-    uint32_t line = 1;
-
-    for (const char *c = lexer->source->begin; c < place; c++)
-        line += *c == '\n';
-    return line;
-}
-
 void lexer_place(const struct lexer *lexer, const char *at, char *text, size_t size)
 {
     const char *place = lexer_origin(lexer, at), *c = place;
-    uint32_t column = 1;
+    uint32_t line = 1, column = 1;
 
     for (; c > lexer->source->begin && c[-1] != '\n'; c--)
         column += (c[-1] & 0xc0) != 0x80; /* a character counts once */
-    snprintf(text, size, "%s:%u:%u", lexer->source->name, lexer_line(lexer, at), column);
+    for (; c > lexer->source->begin; c--)
+        line += c[-1] == '\n';
+    snprintf(text, size, "%s:%u:%u", lexer->source->name, line, column);
 }
 
 bool lexer_fail(const struct lexer *lexer, const char *at, const char *format, ...)
@@ -197,11 +194,15 @@ bool lexer_unknown(const struct lexer *lexer, const char *at, const char *what, 
 {
     const char *near = nearest(word, known, n);
     int shown = (int)smaller(word.length, LONGEST_WORD);
-    char list[256];
+    char list[256], found[LONGEST_WORD + 32];
 
     if (near)
         return lexer_fail(lexer, at, "%s `%.*s`: did you mean `%s`?", what, shown, word.at, near);
     list_words(known, n, list, sizeof list);
+    if (word.length == 0) {
+        describe(lexer, found, sizeof found);
+        return lexer_fail(lexer, at, "%s: %s; found %s", what, list, found);
+    }
     return lexer_fail(lexer, at, "%s `%.*s`: known here: %s", what, shown, word.at, list);
 }
 

@@ -26,16 +26,18 @@ void lexer_init(struct lexer *lexer, const struct source *source);
 bool lexer_fail(const struct lexer *lexer, const char *at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* "WHAT `word`": it is none of `known` (n of them): with the nearest of them, else with all. */
+/*
+ * "WHAT `word`", which is none of `known` (n of them): with the nearest of them, else with all.  An
+ * empty word: with what was found instead.
+ */
 bool lexer_unknown(const struct lexer *lexer, const char *at, const char *what, struct span word,
                    const char *const *known, size_t n);
 
 /* The byte of the file from which the one at `at` came. */
 const char *lexer_origin(const struct lexer *lexer, const char *at);
 
-/* "relay.rules:3:7" of a place, into `text`; and its line. */
+/* "relay.rules:3:7" of a place, into `text`. */
 void lexer_place(const struct lexer *lexer, const char *at, char *text, size_t size);
-uint32_t lexer_line(const struct lexer *lexer, const char *at);
 
 /* Something else was due: "expected WHAT, found …". */
 bool lexer_expected(const struct lexer *lexer, const char *what);

@@ -88,6 +88,10 @@ static const struct row moments[] = {
     {"disconnect",    0, MOMENT_DISCONNECT,    NULL},
 };
 
+static const struct row outermost[] = {
+    {"namespace", 0, 0, NULL},
+};
+
 static const struct row modes[] = {
     {"required", 0, AUTHENTICATE_REQUIRED, NULL},
     {"optional", 0, AUTHENTICATE_OPTIONAL, NULL},
@@ -135,11 +139,9 @@ static const struct row *read_row(struct compiler *c, const struct row *rows, si
             return &rows[i];
         known[i] = rows[i].word;
     }
-    snprintf(complaint, sizeof complaint, "unknown %s", what);
-    if (word.length > 0)
-        lexer_unknown(l, at, complaint, word, known, n);
-    else
-        lexer_expected(l, what);
+    snprintf(complaint, sizeof complaint, "%s %s", word.length > 0 ? "unknown" : "expected a",
+             what);
+    lexer_unknown(l, at, complaint, word, known, n);
     return NULL;
 }
 
@@ -153,6 +155,11 @@ static bool check_place(struct compiler *c, const char *at, const struct row *ro
     if (row->places == IN_ON)
         return lexer_fail(&c->lexer, at,
                           "`%s` can stand only in `on`: a moment is no client's event", row->word);
+    if (row->places & IN_DISCONNECTING)
+        return lexer_fail(&c->lexer, at,
+                          "at `disconnect` the rooms are left already: `%s` can stand in `when "
+                          "disconnecting`",
+                          row->word);
     return lexer_fail(&c->lexer, at, "`%s` cannot stand in `when %s`: the socket is leaving",
                       row->word, place_name(c->place));
 }
@@ -669,7 +676,9 @@ static struct rule *end_rule(struct compiler *c, const char *at)
 {
     struct rule *rule = program_alloc(&c->rules->blocks, 1, sizeof *rule);
 
-    rule->line = lexer_line(&c->lexer, at);
+    for (; c->counted < at; c->counted++)
+        c->lines += *c->counted == '\n';
+    rule->line = c->lines + 1;
     rule->n_guards = c->n_guards;
     rule->n_limits = c->n_limits;
     rule->n_actions = c->n_actions;
@@ -935,12 +944,10 @@ static bool read_namespace(struct compiler *c)
 {
     struct lexer *l = &c->lexer;
     const char *start = l->at, *at;
-    struct span word = lexer_word(l), name;
+    struct span name;
 
-    if (!span_equals(word, text_span("namespace"))) {
-        l->at = start;
-        return lexer_expected(l, "`namespace`");
-    }
+    if (!read_row(c, outermost, N(outermost), "word"))
+        return false;
     lexer_skip_blank(l);
     at = l->at;
     if (!template_plain(c, "a namespace", &name) || !check_namespace(c, at, name))
@@ -980,6 +987,7 @@ bool parser_read(const struct source *source, struct rules *rules,
     bool is_good;
 
     lexer_init(&compiler.lexer, source);
+    compiler.counted = source->begin;
     is_good = read_all(&compiler);
     program_free(&compiler.scratch);
     return is_good;

@@ -202,9 +202,10 @@ static void on_get(struct worker *worker, struct session *session,
     polling->get = inquiry->number;
     polling->get_worker = inquiry->from;
     polling_flush(session);
-    if (session->polling && polling->is_probed)
+    if (polling->is_probed)
         answer_get_text(session, "6");
-    session_polled(session);
+    if (polling->is_waiting && session->state == SESSION_CLOSING)
+        session_end(session, session->reason);
 }
 
 /* One packet of a payload.  False: it is none. */
@@ -250,7 +251,7 @@ static void on_post(struct worker *worker, struct session *session,
 {
     struct answer answer;
 
-    if (!session || session->state == SESSION_CLOSING) {
+    if (!session) {
         refuse(worker, inquiry, ENGINE_SESSION_UNKNOWN);
         return;
     }

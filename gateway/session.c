@@ -158,19 +158,19 @@ static struct session *create(struct worker *worker, const struct admission *adm
     return session;
 }
 
-/* What is queued is fetched by the waiting GET, or by one more if the client was told why. */
+/*
+ * A waiting GET fetches what is queued.  A client that is told why it is closed gets that alone and
+ * the close packet by its next GET: of both in one payload it would see the close first.
+ */
 static void close_polling(struct session *session, enum close_reason reason)
 {
-    static const struct span close = {"1", 1};
+    bool lingers = reasons[reason].lingers && session->outbox;
 
-    if (reason == CLOSE_CLIENT)
-        polling_end(session, "6");
-    else
-        queue_packet(session, packet_new(close, NULL, 0, NULL, 0));
-    if (session->polling)
-        polling_flush(session);
-    if (!session->outbox || !reasons[reason].lingers)
-        session_end(session, reason);
+    polling_flush(session);
+    if (lingers)
+        return;
+    polling_end(session, reason == CLOSE_CLIENT ? "6" : "1");
+    session_end(session, reason);
 }
 
 static void free_session(struct session *session)
@@ -249,12 +249,6 @@ void session_upgraded(struct session *session)
 {
     move(session, SESSION_WEBSOCKET);
     touch(session);
-}
-
-void session_polled(struct session *session)
-{
-    if (session->state == SESSION_CLOSING && !session->outbox)
-        session_end(session, session->reason);
 }
 
 void session_transport_gone(struct session *session, enum close_reason reason)

@@ -112,9 +112,6 @@ void session_attach(struct session *session, int fd, const void *first, size_t b
 void session_detach(struct session *session);
 void session_upgraded(struct session *session);
 
-/* Something was fetched by polling: a closing session that has said all ends. */
-void session_polled(struct session *session);
-
 /* The WebSocket has gone or failed: so has the session, unless it was only upgrading. */
 void session_transport_gone(struct session *session, enum close_reason reason);
 

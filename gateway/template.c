@@ -145,16 +145,18 @@ static bool read_argument(struct builder *b, struct lexer *l, enum piece_context
             l, at, "`$%u` is there only in `on`: at a moment no client has sent anything", n);
     if (n > c->n_arguments)
         return lexer_fail(l, at, "there is no `$%u` after `require count %u`", n, c->n_arguments);
-    return put_value(
-        b, (struct piece){.op = PIECE_ARGUMENT, .context = context, .index = (uint16_t)(n - 1)},
-        FROM_CLIENT);
+    return put_value(b,
+                     (struct piece){.op = PIECE_ARGUMENT,
+                                    .context = (uint8_t)context,
+                                    .index = (uint16_t)(n - 1)},
+                     FROM_CLIENT);
 }
 
 static bool read_variable(struct builder *b, struct lexer *l, const char *at, struct span name,
                           enum piece_context context)
 {
     struct compiler *c = b->compiler;
-    struct piece piece = {.op = PIECE_VARIABLE, .context = context};
+    struct piece piece = {.op = PIECE_VARIABLE, .context = (uint8_t)context};
     const struct variable_note *note;
 
     if (!template_variable(c, l, at, name, &piece.index))
