@@ -15,6 +15,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -720,12 +721,14 @@ static void lead(int statuses, char **argv)
     pid_t job;
     int status;
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
     signal(SIGTTOU, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     job = fork();
     setpgid(job, job);
     tcsetpgrp(STDIN_FILENO, job ? job : getpid());
     if (job == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         signal(SIGTTOU, SIG_DFL);
         signal(SIGHUP, SIG_DFL);
         execv(program, argv);
