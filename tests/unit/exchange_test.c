@@ -94,7 +94,7 @@ static void an_outbox_keeps_order_and_partial_writes(void **state)
 
     (void)state;
     for (int i = 0; i < 60; i++) {
-        char text[8];
+        char text[16];
         struct packet *packet;
         struct parcel *parcel;
 
@@ -119,7 +119,7 @@ static void an_outbox_keeps_order_and_partial_writes(void **state)
     }
     assert_int_equal(sent, 180);
     for (int i = 0; i < 60; i++) {
-        char text[8];
+        char text[16];
 
         snprintf(text, sizeof text, "p%02d", i);
         assert_memory_equal(all + 3 * i, text, 3);
