@@ -43,7 +43,9 @@ struct json_value {
  * than nine digits).  Any object with a member `_placeholder` that is `true` has this shape, since
  * a receiver would take it for one; when no attachments were announced it is listed whatever else
  * it holds, with empty digits if it has no such N.  Of more than SCANNER_MAX_PLACEHOLDERS of these
- * the last entry stands for all further ones: a value that holds any always says so.
+ * the last entry stands for all further ones: a value that holds any always says so.  One inside a
+ * member that a later member of the same name replaces counts too: the receiver merely leaves that
+ * attachment unused.
  */
 struct placeholder {
     struct span digits;

@@ -12,9 +12,8 @@ import { program } from '../lib.mjs';
 const seed = Number(process.env.SEED ?? 20240229);
 const size = Number(process.env.CASES ?? 20000);
 const max_depth = 64;
-const max_placeholders = 256;
 const [OK, MALFORMED, RESERVED, PLACEHOLDERS] = [0, 1, 2, 3];
-const [NONE, STRING, INTEGER, NUMBER, OBJECT, ARRAY, BOOLEAN, NULL] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [STRING, INTEGER, NUMBER, OBJECT, ARRAY, BOOLEAN, NULL] = [1, 2, 3, 4, 5, 6, 7];
 
 /* ---- the C side ---- */
 
@@ -230,6 +229,12 @@ test('a member is what JSON.parse gives by that name', () => {
 
 /* ---- events ---- */
 
+/* The attachments in what the client decoded; each holds its own number. */
+function attached(value) {
+    if (Buffer.isBuffer(value)) return [value[0]];
+    return value !== null && typeof value === 'object' ? Object.values(value).flatMap(attached) : [];
+}
+
 /* What must hold of every event that was taken, whatever it was made from. */
 function check_taken(bytes, attachments, has_name, answer) {
     const { text, value } = parse(bytes) ?? {};
@@ -256,15 +261,11 @@ function check_taken(bytes, attachments, has_name, answer) {
     const header = has_name ? (attachments ? `5${attachments}-` : '2') : (attachments ? `6${attachments}-7` : '37');
     const packet = receive(header + slice(bytes, answer.text), buffers);
     assert.ok(packet, `the client disconnects: ${say}`);
-    if (attachments === 0) return;
 
-    const found = [];
-    const walk = (inner) => {
-        if (Buffer.isBuffer(inner)) found.push(inner[0]);
-        else if (inner !== null && typeof inner === 'object') Object.values(inner).forEach(walk);
-    };
-    walk(packet.data);
-    assert.deepEqual(found.sort((a, b) => a - b), buffers.map((b) => b[0]), say);
+    /* Of repeated names the client keeps the last, so an attachment may be lost, but none is there twice. */
+    const found = attached(packet.data);
+    assert.equal(new Set(found).size, found.length, say);
+    return found;
 }
 
 /* An event of proper parts: the verdict follows from its name alone. */
@@ -292,9 +293,10 @@ for (const has_name of [true, false]) {
 
             assert.equal(answer.result, expected_verdict(bytes, has_name), shown(bytes));
             if (answer.result === OK) {
-                check_taken(bytes, attachments, has_name, answer);
-                assert.deepEqual(answer.placeholder.toSorted((a, b) => a - b),
-                    Array.from({ length: attachments }, (_, k) => k), shown(bytes));
+                const all = Array.from({ length: attachments }, (_, k) => k);
+
+                assert.deepEqual(check_taken(bytes, attachments, has_name, answer).sort((a, b) => a - b), all);
+                assert.deepEqual(answer.placeholder.sort((a, b) => a - b), all, shown(bytes));
             }
         });
     });
