@@ -4,6 +4,8 @@
  */
 #include "common/keyfile.h"
 
+#include <sys/stat.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -260,4 +262,43 @@ bool keyfile_write_link(const char *folder, const char *name, bool is_private, s
     system_error(path, error);
     unlink(temporary);
     return false;
+}
+
+/* FNV-1a: what it sees is not chosen by an attacker. */
+static uint64_t mix(uint64_t stamp, const void *data, size_t bytes)
+{
+    const unsigned char *at = data;
+
+    while (bytes-- > 0)
+        stamp = (stamp ^ *at++) * UINT64_C(0x100000001b3);
+    return stamp;
+}
+
+static uint64_t mix_file(uint64_t stamp, int folder, const char *name)
+{
+    struct stat status;
+
+    if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+        return stamp;
+    stamp = mix(stamp, name, strlen(name));
+    stamp = mix(stamp, &status.st_ino, sizeof status.st_ino);
+    stamp = mix(stamp, &status.st_size, sizeof status.st_size);
+    return mix(stamp, &status.st_mtim, sizeof status.st_mtim);
+}
+
+uint64_t keyfile_stamp(const char *folder)
+{
+    uint64_t stamp = UINT64_C(0xcbf29ce484222325), sum = 0;
+    char name[KEYFILE_NAME_BYTES];
+    DIR *directory = opendir(folder);
+    struct dirent *entry;
+
+    if (!directory)
+        return 0;
+    while ((entry = readdir(directory)) != NULL) /* in any order: so a sum */
+        if (keyfile_name(entry->d_name, name))
+            sum += mix_file(stamp, dirfd(directory), entry->d_name);
+    sum += mix_file(stamp, dirfd(directory), "private/signing");
+    closedir(directory);
+    return sum;
 }

@@ -333,8 +333,7 @@ done:
     return pkey;
 }
 
-/* A coordinate or the private number: exactly as many bytes as the curve's field (RFC 7518, 6.2).
- */
+/* A coordinate or the private number: as many bytes as the curve's field (RFC 7518, 6.2). */
 static unsigned char *decode_coordinate(const struct jwk *jwk, const char *name)
 {
     size_t bytes, wanted = algorithms[jwk->algorithm].bytes;
@@ -843,4 +842,9 @@ bool keyring_activate(const char *folder, const char *name, struct error *error)
         return false;
     key_free(&key);
     return keyfile_write_link(folder, name, is_private, error);
+}
+
+uint64_t keyring_stamp(const char *folder)
+{
+    return keyfile_stamp(folder);
 }

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * The keys: one JWK file a key (RFC 7517), NAME.jwk, whose `kid` is NAME.
@@ -48,6 +49,10 @@ struct keyring;
  * are made.
  */
 struct keyring *keyring_read(const char *folder, struct error *error);
+
+/* A number that changes when the folder's keys, or the link to the signing one, do. */
+uint64_t keyring_stamp(const char *folder);
+
 struct keyring *keyring_get(struct keyring *keyring);
 void keyring_put(struct keyring **keyring); /* the last one wipes what is secret */
 

@@ -29,21 +29,21 @@
  S(login_max_body,           "login.max_body",                  BYTES,    "16KiB",                           RELOAD,  "longest request body") \
  S(login_timeout,            "login.timeout",                   DURATION, "10s",                             RELOAD,  "longest wait for a web server that stalls inside a request") \
  S(gateway_listen,           "gateway.listen",                  TEXT,     "127.0.0.1:9000",                  RESTART, "ADDRESS:PORT, [IPV6]:PORT, or a path") \
- S(gateway_path,             "gateway.path",                    TEXT,     "/socket.io/",                     RESTART, "where Engine.IO is served") \
+ S(gateway_path,             "gateway.path",                    TEXT,     "/socket.io/",                     RELOAD,  "where Engine.IO is served") \
  S(gateway_workers,          "gateway.workers",                 COUNT,    "0",                               RESTART, "event threads; 0: one per core") \
  S(gateway_rules,            "gateway.rules",                   FILE,     "/etc/sallyport/relay.rules",      RELOAD,  "the relay rules") \
- S(gateway_client,           "gateway.client",                  FILE,     "",                                RESTART, "JavaScript bundle served as socket.io.js under the path; empty: none") \
+ S(gateway_client,           "gateway.client",                  FILE,     "",                                RELOAD,  "JavaScript bundle served as socket.io.js under the path; empty: none") \
  S(gateway_origins,          "gateway.origins",                 TEXTS,    "",                                RELOAD,  "pages of which other origins may connect, as \"https://example.org\"; \"*\": all") \
  S(gateway_trusted_proxies,  "gateway.trusted_proxies",         TEXTS,    "127.0.0.1 ::1",                   RELOAD,  "addresses or networks whose X-Forwarded-For is believed") \
  S(gateway_log_claim,        "gateway.log_claim",               TEXT,     "sub",                             RELOAD,  "claim by which the log names who connected") \
- S(gateway_ping_interval,    "gateway.ping_interval",           DURATION, "25s",                             RESTART, "from a client's pong to our next ping") \
- S(gateway_ping_timeout,     "gateway.ping_timeout",            DURATION, "20s",                             RESTART, "longest wait for a pong") \
- S(gateway_connect_timeout,  "gateway.connect_timeout",         DURATION, "45s",                             RESTART, "longest wait for a client's first CONNECT") \
- S(gateway_upgrade_timeout,  "gateway.upgrade_timeout",         DURATION, "10s",                             RESTART, "longest way from long-polling to a WebSocket") \
- S(gateway_request_timeout,  "gateway.request_timeout",         DURATION, "10s",                             RESTART, "longest wait for a whole HTTP request") \
- S(gateway_close_timeout,    "gateway.close_timeout",           DURATION, "5s",                              RESTART, "longest wait for a client to take its last bytes and close") \
+ S(gateway_ping_interval,    "gateway.ping_interval",           DURATION, "25s",                             RELOAD,  "from a client's pong to our next ping") \
+ S(gateway_ping_timeout,     "gateway.ping_timeout",            DURATION, "20s",                             RELOAD,  "longest wait for a pong") \
+ S(gateway_connect_timeout,  "gateway.connect_timeout",         DURATION, "45s",                             RELOAD,  "longest wait for a client's first CONNECT") \
+ S(gateway_upgrade_timeout,  "gateway.upgrade_timeout",         DURATION, "10s",                             RELOAD,  "longest way from long-polling to a WebSocket") \
+ S(gateway_request_timeout,  "gateway.request_timeout",         DURATION, "10s",                             RELOAD,  "longest wait for a whole HTTP request") \
+ S(gateway_close_timeout,    "gateway.close_timeout",           DURATION, "5s",                              RELOAD,  "longest wait for a client to take its last bytes and close") \
  S(gateway_shutdown_spread,  "gateway.shutdown_spread",         DURATION, "0s",                              RELOAD,  "at SIGTERM, the time over which clients are closed") \
- S(limits_connections,       "gateway.limits.connections",      COUNT,    "16000",                           RESTART, "connections in all; 0: as many as file descriptors allow") \
+ S(limits_connections,       "gateway.limits.connections",      COUNT,    "16000",                           RELOAD,  "connections in all; 0: as many as file descriptors allow") \
  S(limits_per_address,       "gateway.limits.per_address",      COUNT,    "200",                             RELOAD,  "connections from one address (IPv6: one /64); 0: no limit") \
  S(limits_per_user,          "gateway.limits.per_user",         COUNT,    "50",                              RELOAD,  "sockets of one user in a namespace; 0: no limit") \
  S(limits_events_per_second, "gateway.limits.events_per_second", COUNT,   "100",                             RELOAD,  "events a second from one client, with a burst of as many; 0: no limit") \

@@ -15,51 +15,36 @@ struct claim_slot {
     uint8_t type; /* enum value_type; VALUE_NONE: the token lacks it */
 };
 
-static struct claim_slot *slots(const struct identity *identity)
-{
-    size_t at = (identity->payload_bytes + _Alignof(struct claim_slot) - 1) &
-                ~(_Alignof(struct claim_slot) - 1);
-
-    return (struct claim_slot *)(void *)((char *)(uintptr_t)identity->payload + at);
-}
-
-static void fill_slots(struct identity *identity, const struct rules_claim *claim)
+static void fill_slot(const struct identity *identity, const struct rules_claim *claim,
+                      struct claim_slot *slot)
 {
     struct span payload = {identity->payload, identity->payload_bytes};
+    struct json_value value;
 
-    for (uint16_t i = 0; i < identity->n_claims; i++) {
-        struct claim_slot *slot = &slots(identity)[i];
-        struct json_value value;
-
-        *slot = (struct claim_slot){.type = VALUE_NONE};
-        if (!scan_member(payload, claim[i].path, claim[i].n_path, &value))
-            continue;
-        slot->at = (uint16_t)(value.text.at - identity->payload);
-        slot->length = (uint16_t)value.text.length;
-        slot->type = (uint8_t)value.type;
-    }
+    *slot = (struct claim_slot){.type = VALUE_NONE};
+    if (!scan_member(payload, claim->path, claim->n_path, &value))
+        return;
+    slot->at = (uint16_t)(value.text.at - identity->payload);
+    slot->length = (uint16_t)value.text.length;
+    slot->type = (uint8_t)value.type;
 }
 
 static struct identity *identity_new(const struct token *token, const struct rules *rules)
 {
     static const struct span sub = {"sub", 3};
-    size_t n_claims, bytes = token->payload_bytes;
-    const struct rules_claim *claim = rules_claims(rules, &n_claims);
-    struct identity *identity =
-        memory_new(sizeof *identity + bytes + (n_claims + 1) * sizeof(struct claim_slot));
+    size_t bytes = token->payload_bytes;
+    struct identity *identity = memory_new(sizeof *identity + bytes);
     struct json_value user;
 
-    assert(bytes <= TOKEN_MAX_BYTES && n_claims <= UINT16_MAX);
-    identity->references = 1;
-    identity->rules = rules;
-    identity->expires_s = token->expires_s;
-    identity->issued_s = token->issued_s;
-    identity->payload_bytes = (uint32_t)bytes;
-    identity->n_claims = (uint16_t)n_claims;
+    assert(bytes <= TOKEN_MAX_BYTES);
+    *identity = (struct identity){.references = 1,
+                                  .expires_s = token->expires_s,
+                                  .issued_s = token->issued_s,
+                                  .payload_bytes = (uint32_t)bytes};
     memcpy(identity->payload, token->payload, bytes);
     assert(scan_member((struct span){identity->payload, identity->payload_bytes}, &sub, 1, &user));
     identity->user = user.text;
-    fill_slots(identity, claim);
+    identity_adopt(identity, rules);
     return identity;
 }
 
@@ -92,14 +77,31 @@ void identity_put(struct identity **identity)
     struct identity *i = *identity;
 
     *identity = NULL;
-    if (i && --i->references == 0)
-        free(i);
+    if (!i || --i->references > 0)
+        return;
+    free(i->slot);
+    free(i);
+}
+
+void identity_adopt(struct identity *identity, const struct rules *rules)
+{
+    size_t n;
+    const struct rules_claim *claim = rules_claims(rules, &n);
+
+    if (identity->rules == rules)
+        return;
+    identity->rules = rules;
+    identity->n_claims = (uint16_t)n;
+    free(identity->slot);
+    identity->slot = n ? memory_new(n * sizeof *identity->slot) : NULL;
+    for (size_t i = 0; i < n; i++)
+        fill_slot(identity, &claim[i], &identity->slot[i]);
 }
 
 void identity_claims(const struct identity *identity, struct json_value *value)
 {
     for (uint16_t i = 0; i < identity->n_claims; i++) {
-        const struct claim_slot *slot = &slots(identity)[i];
+        const struct claim_slot *slot = &identity->slot[i];
 
         value[i] = (struct json_value){.text = {identity->payload + slot->at, slot->length},
                                        .type = slot->type};

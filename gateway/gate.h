@@ -8,6 +8,8 @@
  * `auth.token` in CONNECT, else `token` in the query of the handshake.
  */
 
+struct claim_slot;
+
 /* Who somebody is, of one worker; counted without atomics.  The token's text is not kept. */
 struct identity {
     uint32_t references;
@@ -16,7 +18,8 @@ struct identity {
     struct span user; /* `sub`, a JSON string, inside payload */
     uint32_t payload_bytes;
     uint16_t n_claims;
-    char payload[]; /* the claims as they came; then the slots */
+    struct claim_slot *slot; /* of each claim that the rules name; NULL: they name none */
+    char payload[];          /* the claims as they came */
 };
 
 /* What a handshake or a CONNECT brought.  A gate_result below TOKEN_RESULTS is an enum
@@ -29,6 +32,9 @@ gate_result gate_check(const struct snapshot *snapshot, struct span token, int64
                        struct identity **identity);
 struct identity *identity_get(struct identity *identity);
 void identity_put(struct identity **identity);
+
+/* New rules name other claims. */
+void identity_adopt(struct identity *identity, const struct rules *rules);
 
 /* Write the value of each claim that the rules name; `value` has room for rules_claims() of them.
  */

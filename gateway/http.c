@@ -31,6 +31,8 @@
     (48 * 1024) /* for one request's head; above 32 KiB it is mapped, and unmapped after use */
 #define FORWARDED_MAX 2048
 #define MAX_HEADERS   6
+#define STALLED_S                                                                                  \
+    60 /* how long an answer may make no progress; requests have a deadline of their own */
 
 struct http {
     struct watch watch; /* of libmicrohttpd's epoll descriptor */
@@ -381,7 +383,6 @@ struct http *http_start(struct worker *worker, int listen_fd)
 {
     struct http *http = memory_zeroed(1, sizeof *http);
     const union MHD_DaemonInfo *info;
-    uint64_t timeout_s = (worker->snapshot->config->gateway_request_timeout + 999) / 1000;
 
     http->worker = worker;
     http->watch.ready = ready;
@@ -391,10 +392,10 @@ struct http *http_start(struct worker *worker, int listen_fd)
         MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
         may_accept, http, handle, http, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
         MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)worker->gateway->max_descriptors, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, request_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, connection_changed, http, MHD_OPTION_END);
+        (unsigned)worker->gateway->max_descriptors, MHD_OPTION_CONNECTION_TIMEOUT, STALLED_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_NOTIFY_COMPLETED, request_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
+        connection_changed, http, MHD_OPTION_END);
     info = http->daemon ? MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info || !worker_watch(worker, info->epoll_fd, EPOLLIN, &http->watch)) {
         log_error("cannot start libmicrohttpd");

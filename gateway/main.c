@@ -13,10 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RESERVED_DESCRIPTORS 64 /* files, libraries, the workers' own */
 #define REQUESTS_SHARE       8  /* one descriptor in so many is kept for requests */
+#define LOOK_MS              1000
 #define MAX_DESCRIPTORS      (UINT64_C(1) << 24)
 
 static const char usage[] =
@@ -72,10 +74,22 @@ static int parse_options(int argc, char **argv, struct options *options)
 
 /* Some descriptors are always left for requests, so that a full house can still say that it is
  * full. */
+static void set_connections(struct gateway *gateway, const struct config *config)
+{
+    uint64_t possible = gateway->max_descriptors - gateway->max_descriptors / REQUESTS_SHARE;
+    uint64_t wanted = config->limits_connections;
+
+    if (wanted > possible)
+        log_warning("gateway.limits.connections is %llu, but only %llu descriptors can be had for "
+                    "them; raise "
+                    "LimitNOFILE or `ulimit -n`",
+                    (unsigned long long)wanted, (unsigned long long)possible);
+    atomic_store(&gateway->max_connections, wanted && wanted < possible ? wanted : possible);
+}
+
 static void set_bounds(struct gateway *gateway, const struct config *config)
 {
     uint64_t descriptors = daemon_raise_descriptor_limit() - RESERVED_DESCRIPTORS;
-    uint64_t wanted = config->limits_connections;
 
     gateway->n_workers = (unsigned)config->gateway_workers;
     if (gateway->n_workers == 0)
@@ -83,14 +97,7 @@ static void set_bounds(struct gateway *gateway, const struct config *config)
     if (gateway->n_workers > 64)
         gateway->n_workers = 64;
     gateway->max_descriptors = descriptors > MAX_DESCRIPTORS ? MAX_DESCRIPTORS : descriptors;
-    gateway->max_connections = gateway->max_descriptors - gateway->max_descriptors / REQUESTS_SHARE;
-    if (wanted > gateway->max_connections)
-        log_warning("gateway.limits.connections is %llu, but only %llu descriptors can be had for "
-                    "them; raise "
-                    "LimitNOFILE or `ulimit -n`",
-                    (unsigned long long)wanted, (unsigned long long)gateway->max_connections);
-    else if (wanted)
-        gateway->max_connections = wanted;
+    set_connections(gateway, config);
 }
 
 /* systemd's socket is its own to remove; one that we made is ours. */
@@ -106,7 +113,54 @@ static int listen_or_activated(const struct config *config, bool *is_ours, struc
     return net_listen(config->gateway_listen, error);
 }
 
-static int serve(struct snapshot *snapshot)
+/* Read everything anew and hand it to the workers; a mistake anywhere changes nothing. */
+static void reload(struct gateway *gateway, struct snapshot **running, const char *path)
+{
+    struct error error;
+    struct snapshot *fresh = snapshot_read(path, &error);
+    char names[512];
+
+    if (!fresh) {
+        log_error("nothing is changed: %s", error.text);
+        return;
+    }
+    if (config_frozen_differences((*running)->config, fresh->config, names, sizeof names) > 0)
+        log_warning("only a restart changes %s", names);
+    set_connections(gateway, fresh->config);
+    gateway_adopt(gateway, fresh);
+    snapshot_put(running);
+    *running = fresh;
+    log_info("config, keys and rules are read anew");
+}
+
+/* The main thread's days: signals, systemd's watchdog, a look at the keys every second. */
+static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const char *path,
+                      const sigset_t *signals)
+{
+    uint64_t watchdog_ms = daemon_watchdog_ms();
+    uint64_t look_ms = watchdog_ms && watchdog_ms < LOOK_MS ? watchdog_ms : LOOK_MS;
+    struct timespec look = {.tv_sec = (time_t)(look_ms / 1000),
+                            .tv_nsec = (long)(look_ms % 1000) * 1000000};
+    uint64_t stamp = keyring_stamp((*snapshot)->config->keys), now;
+
+    for (;;) {
+        int signal_number = sigtimedwait(signals, NULL, &look);
+
+        if (signal_number == SIGTERM || signal_number == SIGINT)
+            return signal_number;
+        now = keyring_stamp((*snapshot)->config->keys);
+        if (signal_number == SIGHUP || now != stamp) {
+            daemon_reloading();
+            reload(gateway, snapshot, path);
+            stamp = now;
+            daemon_ready();
+        }
+        if (watchdog_ms && gateway_is_turning(gateway))
+            daemon_alive();
+    }
+}
+
+static int serve(struct snapshot **snapshot, const char *path)
 {
     struct gateway gateway = {.listen_fd = -1};
     struct error error;
@@ -118,22 +172,23 @@ static int serve(struct snapshot *snapshot)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    set_bounds(&gateway, snapshot->config);
-    gateway.listen_fd = listen_or_activated(snapshot->config, &is_ours, &error);
-    if (gateway.listen_fd < 0 || !gateway_start(&gateway, snapshot, &error)) {
+    set_bounds(&gateway, (*snapshot)->config);
+    gateway.listen_fd = listen_or_activated((*snapshot)->config, &is_ours, &error);
+    if (gateway.listen_fd < 0 || !gateway_start(&gateway, *snapshot, &error)) {
         log_error("%s", error.text);
         return 1;
     }
     net_listen_text(gateway.listen_fd, where, sizeof where);
     log_info("listening on %s with %u workers, up to %llu connections", where, gateway.n_workers,
-             (unsigned long long)gateway.max_connections);
+             (unsigned long long)atomic_load(&gateway.max_connections));
     daemon_ready();
-    sigwait(&signals, &signal_number);
+    signal_number = watch_over(&gateway, snapshot, path, &signals);
     log_info("stopping: %s", strsignal(signal_number));
     daemon_stopping();
     if (is_ours)
-        net_unlisten(snapshot->config->gateway_listen);
+        net_unlisten((*snapshot)->config->gateway_listen);
     close(gateway.listen_fd);
     gateway_stop(&gateway);
     gateway_join(&gateway);
@@ -164,7 +219,7 @@ int main(int argc, char **argv)
     if (options.check)
         printf("sallyport-gateway: %s: the config, keys and rules are in order\n", options.config);
     else
-        status = serve(snapshot);
+        status = serve(&snapshot, options.config);
     snapshot_put(&snapshot);
     return status;
 }

@@ -142,6 +142,7 @@ struct rules_namespace {
     struct trigger *prefixes;
     struct trigger moment[MOMENTS];
     uint16_t n_variables, n_limits;
+    struct span variable[PROGRAM_VARIABLES]; /* their names, by slot */
 };
 
 struct block;

@@ -201,6 +201,20 @@ size_t rules_variables(const struct rules_namespace *space)
     return space->n_variables;
 }
 
+struct span rules_variable_name(const struct rules_namespace *space, size_t slot)
+{
+    return space->variable[slot];
+}
+
+size_t rules_variable_find(const struct rules_namespace *space, struct span name)
+{
+    size_t slot = 0;
+
+    while (slot < space->n_variables && !span_equals(space->variable[slot], name))
+        slot++;
+    return slot;
+}
+
 size_t rules_limits(const struct rules_namespace *space)
 {
     return space->n_limits;

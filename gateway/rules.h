@@ -45,6 +45,10 @@ const struct rules_namespace *rules_namespace_find(const struct rules *rules, st
 struct span rules_namespace_name(const struct rules_namespace *space);
 enum rules_authenticate rules_namespace_authenticate(const struct rules_namespace *space);
 size_t rules_variables(const struct rules_namespace *space);
+
+/* A variable's name by its slot, and its slot by its name; rules_variables(): there is none. */
+struct span rules_variable_name(const struct rules_namespace *space, size_t slot);
+size_t rules_variable_find(const struct rules_namespace *space, struct span name);
 size_t rules_limits(const struct rules_namespace *space);
 
 /* The claims that the rules name, of all namespaces: slot → path of member names. */

@@ -41,9 +41,12 @@ static struct worker *worker_of(const struct socket *socket)
     return socket->session->worker;
 }
 
-static uint32_t space_number(const struct socket *socket)
+/* The same on all workers, also while they change to new rules one after the other. */
+static uint32_t space_number(const struct rules_namespace *space)
 {
-    return socket->entry.space;
+    struct span name = rules_namespace_name(space);
+
+    return (uint32_t)table_hash(name.at, name.length);
 }
 
 /* A packet of one socket's namespace: header, JSON, attachments. */
@@ -174,7 +177,7 @@ static uint64_t stage_emit(struct relay_stage *stage, enum relay_target target, 
     if (target == TARGET_OTHERS || target == TARGET_ALL)
         room = (struct span){"", 0};
     else if (is_socket_room(room, id))
-        return rooms_emit_to_socket(worker, id, space_number(socket), packet, except);
+        return rooms_emit_to_socket(worker, id, socket->entry.space, packet, except);
     key_of(socket, room, &key);
     return rooms_emit(worker, &key, packet, except);
 }
@@ -189,14 +192,17 @@ static void stage_ack(struct relay_stage *stage, const struct relay_message *mes
 
 static void leave(struct socket *socket, const char *reason);
 
-static void stage_disconnect(struct relay_stage *stage)
+static void disconnect(struct socket *socket)
 {
-    struct socket *socket = subject(stage);
-
     if (socket->has_left)
         return;
     send_own(socket->session, PACKET_DISCONNECT, rules_namespace_name(socket->space), "");
     leave(socket, "server namespace disconnect");
+}
+
+static void stage_disconnect(struct relay_stage *stage)
+{
+    disconnect(subject(stage));
 }
 
 static const struct relay_operations operations = {
@@ -309,13 +315,36 @@ static void leave(struct socket *socket, const char *reason)
     worker->left = socket;
 }
 
+static void free_variables(struct variable *variable, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(variable[i].json);
+    free(variable);
+}
+
+/* Variables go by their names: new rules may have others, in other slots. */
+static void set_space(struct socket *socket, const struct rules_namespace *space)
+{
+    size_t n = rules_variables(space);
+    struct variable *variable = n ? memory_zeroed(n, sizeof *variable) : NULL;
+
+    for (size_t i = 0; i < socket->n_variables; i++) {
+        size_t slot = rules_variable_find(space, rules_variable_name(socket->space, i));
+
+        if (slot == n)
+            continue;
+        variable[slot] = socket->variable[i];
+        socket->variable[i].json = NULL;
+    }
+    free_variables(socket->variable, socket->n_variables);
+    socket->variable = variable;
+    socket->n_variables = (uint16_t)n;
+    socket->space = space;
+}
+
 static void free_socket(struct socket *socket)
 {
-    size_t n = socket->variable ? rules_variables(socket->space) : 0;
-
-    for (size_t i = 0; i < n; i++)
-        free(socket->variable[i].json);
-    free(socket->variable);
+    free_variables(socket->variable, socket->n_variables);
     free(socket->buckets);
     free(socket->auth);
     free(socket->room);
@@ -390,16 +419,13 @@ static struct socket *socket_new(struct session *session, const struct rules_nam
 {
     struct worker *worker = session->worker;
     struct socket *socket = memory_zeroed(1, sizeof *socket);
-    size_t n = rules_variables(space);
 
     socket->session = session;
     socket->space = space;
     socket->identity = identity;
     socket->entry.worker = (uint8_t)worker->index;
-    for (size_t i = 0; rules_namespace_at(worker->snapshot->rules, i) != space; i++)
-        socket->entry.space++;
-    if (n > 0)
-        socket->variable = memory_zeroed(n, sizeof *socket->variable);
+    socket->entry.space = space_number(space);
+    set_space(socket, space);
     randombytes_buf(socket->entry.id, sizeof socket->entry.id);
     return socket;
 }
@@ -705,6 +731,29 @@ void socketio_close(struct session *session, enum close_reason reason)
     while (session->sockets)
         leave(session->sockets, close_reason_socketio(reason));
     assembly_free(&session->assembly);
+}
+
+void socketio_adopt(struct session *session)
+{
+    const struct rules *rules = session->worker->snapshot->rules;
+    struct socket *socket, *next;
+
+    if (session->identity)
+        identity_adopt(session->identity, rules);
+    for (socket = session->sockets; socket; socket = next) {
+        struct span name = rules_namespace_name(socket->space);
+        const struct rules_namespace *space = rules_namespace_find(rules, name);
+
+        next = socket->next;
+        free(socket->buckets);
+        socket->buckets = NULL;
+        if (socket->identity)
+            identity_adopt(socket->identity, rules);
+        if (space)
+            set_space(socket, space);
+        else
+            disconnect(socket);
+    }
 }
 
 void socketio_reap(struct worker *worker)

@@ -19,8 +19,9 @@ struct socket {
     struct membership *room;
     uint16_t n_rooms, room_capacity;
     bool has_left; /* gone from every room; only waits to be freed */
+    uint16_t n_variables;
     uint32_t auth_length;
-    char *auth;          /* what CONNECT brought, JSON, without `token`; NULL: nothing */
+    char *auth; /* what CONNECT brought, JSON, without `token`; NULL: nothing */
     struct variable *variable;
     struct relay_bucket *buckets;
 };
@@ -34,6 +35,10 @@ void socketio_deliver(struct socket *socket, struct parcel *parcel);
 
 /* The session ends: its sockets leave their namespaces. */
 void socketio_close(struct session *session, enum close_reason reason);
+
+/* New rules: its sockets keep rooms and variables, but those of a namespace that is gone are
+ * disconnected. */
+void socketio_adopt(struct session *session);
 
 /* Free the sockets that left this turn. */
 void socketio_reap(struct worker *worker);

@@ -112,6 +112,14 @@ static bool check_row(const struct compiler *c, const struct lexer *l, const cha
     return true;
 }
 
+/* `$1.name` is no path into the value, as one might think. */
+static bool check_no_members(const struct lexer *l, const char *at, enum piece_context context)
+{
+    if (context == AS_JSON && (lexer_sees(l, '.') || lexer_sees(l, '[')))
+        return lexer_fail(l, at, "a value goes in whole: only `$claims` and `$auth` have members");
+    return true;
+}
+
 static bool put_value(struct builder *b, struct piece piece, unsigned traits)
 {
     bool is_quoted = (traits & IS_PLAIN) && piece.context == AS_JSON;
@@ -145,6 +153,8 @@ static bool read_argument(struct builder *b, struct lexer *l, enum piece_context
             l, at, "`$%u` is there only in `on`: at a moment no client has sent anything", n);
     if (n > c->n_arguments)
         return lexer_fail(l, at, "there is no `$%u` after `require count %u`", n, c->n_arguments);
+    if (!check_no_members(l, at, context))
+        return false;
     return put_value(b,
                      (struct piece){.op = PIECE_ARGUMENT,
                                     .context = (uint8_t)context,
@@ -171,7 +181,7 @@ static bool read_variable(struct builder *b, struct lexer *l, const char *at, st
                           "something else above",
                           (int)name.length, name.at);
     piece.set_by = note->set_by;
-    return put_value(b, piece, 0);
+    return check_no_members(l, at, context) && put_value(b, piece, 0);
 }
 
 static bool read_count(struct builder *b, struct lexer *l, struct piece *piece)
@@ -250,6 +260,8 @@ static bool read_dollar(struct builder *b, struct lexer *l, enum piece_context c
     if (row->op == PIECE_COUNT && !read_count(b, l, &piece))
         return false;
     if ((row->traits & HAS_MEMBERS) && !read_members(b, l, at, row, &piece))
+        return false;
+    if (!check_no_members(l, at, context))
         return false;
     return put_value(b, piece, row->traits);
 }
@@ -652,7 +664,7 @@ bool template_variable(struct compiler *compiler, const struct lexer *lexer, con
     if (i == space->n_variables) {
         compiler->variable[i] = (struct variable_note){.name = keep(compiler, name),
                                                        .first_use = lexer_origin(lexer, at)};
-        space->n_variables++;
+        space->variable[space->n_variables++] = compiler->variable[i].name;
     }
     *slot = i;
     return true;

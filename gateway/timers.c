@@ -1,24 +1,28 @@
-/* Timers of fixed lengths, in first-in first-out lists. */
+/* Timers of one length each, in lists that are in order of expiry. */
 #include "gateway/timers.h"
 
 #include <stddef.h>
 
-void timer_list_init(struct timer_list *list, uint64_t length_ms,
-                     void (*expired)(struct timer *timer))
+void timer_list_init(struct timer_list *list, void (*expired)(struct timer *timer))
 {
     list->head.previous = list->head.next = &list->head;
-    list->length_ms = length_ms;
+    list->length_ms = 0;
     list->expired = expired;
 }
 
 void timer_arm(struct timer_list *list, struct timer *timer, uint64_t now_ms)
 {
+    struct timer *before;
+
     timer_disarm(timer);
     timer->deadline_ms = now_ms + list->length_ms;
-    timer->previous = list->head.previous;
-    timer->next = &list->head;
-    timer->previous->next = timer;
-    list->head.previous = timer;
+    for (before = list->head.previous; before != &list->head; before = before->previous)
+        if (before->deadline_ms <= timer->deadline_ms)
+            break;
+    timer->previous = before;
+    timer->next = before->next;
+    before->next->previous = timer;
+    before->next = timer;
 }
 
 void timer_disarm(struct timer *timer)

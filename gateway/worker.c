@@ -27,6 +27,7 @@
 #define PRESSURE_MARK 4096  /* letters in a peer's mailbox above which clients are not read */
 #define MUCH_QUEUED   16384 /* deliveries after which clients are written to before the turn ends */
 #define MAX_WAIT_MS   1000
+#define STUCK_MS      10000 /* without a turn for so long, a worker is not alive */
 
 static void watch_mailbox(struct watch *watch, uint32_t events)
 {
@@ -148,6 +149,7 @@ static void turn(struct worker *worker)
     wait_for_peers(worker);
     n = epoll_wait(worker->epoll_fd, event, EVENTS_A_TURN, wait_ms(worker, next_ms));
     worker->now_ms = clock_monotonic_ms();
+    atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
     for (int i = 0; i < n; i++) {
         struct watch *watch = event[i].data.ptr;
 
@@ -180,38 +182,75 @@ static void stop_mail(struct mail *mail, void *receiver)
 
 static void init_lists(struct worker *worker)
 {
-    const struct config *config = worker->snapshot->config;
-
     for (int i = 0; i < SESSION_STATES; i++)
         worker->sessions[i].next = worker->sessions[i].previous = &worker->sessions[i];
-    timer_list_init(&worker->ping, config->gateway_ping_interval, session_ping_due);
-    timer_list_init(&worker->pong, config->gateway_ping_timeout, session_pong_missing);
-    timer_list_init(&worker->connect, config->gateway_connect_timeout, session_connect_missing);
-    timer_list_init(&worker->upgrade, config->gateway_upgrade_timeout, polling_upgrade_overdue);
-    timer_list_init(&worker->close, config->gateway_close_timeout, session_close_overdue);
-    timer_list_init(&worker->request, config->gateway_request_timeout, http_request_overdue);
+    timer_list_init(&worker->ping, session_ping_due);
+    timer_list_init(&worker->pong, session_pong_missing);
+    timer_list_init(&worker->connect, session_connect_missing);
+    timer_list_init(&worker->upgrade, polling_upgrade_overdue);
+    timer_list_init(&worker->close, session_close_overdue);
+    timer_list_init(&worker->request, http_request_overdue);
+}
+
+/* What a snapshot says that the worker keeps elsewhere. */
+static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
+{
+    const struct config *config = snapshot->config;
+    size_t n_claims;
+
+    worker->snapshot = snapshot;
+    worker->ping.length_ms = config->gateway_ping_interval;
+    worker->pong.length_ms = config->gateway_ping_timeout;
+    worker->connect.length_ms = config->gateway_connect_timeout;
+    worker->upgrade.length_ms = config->gateway_upgrade_timeout;
+    worker->close.length_ms = config->gateway_close_timeout;
+    worker->request.length_ms = config->gateway_request_timeout;
+    rules_claims(snapshot->rules, &n_claims);
+    free(worker->claim);
+    worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
+}
+
+struct snapshot_mail {
+    struct mail mail;
+    struct snapshot *snapshot;
+};
+
+/* Between two events: whoever was served by the old rules is served by the new ones from here on.
+ */
+static void adopt_mail(struct mail *mail, void *receiver)
+{
+    struct snapshot_mail *letter = (struct snapshot_mail *)(void *)mail;
+    struct worker *worker = receiver;
+    struct snapshot *old = worker->snapshot;
+
+    set_snapshot(worker, letter->snapshot);
+    free(letter);
+    for (enum session_state state = 0; state < SESSION_CLOSING; state++)
+        for (struct session *s = worker->sessions[state].next; s != &worker->sessions[state];
+             s = s->next)
+            socketio_adopt(s);
+    socketio_reap(worker);
+    snapshot_put(&old);
 }
 
 static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
                  struct snapshot *snapshot)
 {
     static const struct span ping = {"2", 1};
-    size_t n_claims;
 
     worker->index = index;
     worker->gateway = gateway;
-    worker->snapshot = snapshot_get(snapshot);
     worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     worker->now_ms = clock_monotonic_ms();
+    atomic_store(&worker->turned_ms, worker->now_ms);
     mailbox_init(&worker->mailbox);
     worker->mailbox_watch.ready = watch_mailbox;
     rooms_init(&worker->rooms);
     table_init(&worker->polled);
     init_lists(worker);
+    set_snapshot(worker, snapshot_get(snapshot));
     worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
     worker->event = memory_new(sizeof *worker->event);
-    rules_claims(snapshot->rules, &n_claims);
-    worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
     if (!worker_watch(worker, worker->mailbox.event_fd, EPOLLIN, &worker->mailbox_watch))
         return false;
     worker->http = http_start(worker, gateway->listen_fd);
@@ -300,15 +339,39 @@ bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct er
     return true;
 }
 
-void gateway_stop(struct gateway *gateway)
+static void post_to(struct worker *worker, struct mail *mail,
+                    void (*deliver)(struct mail *, void *))
+{
+    mail->deliver = deliver;
+    mailbox_post(&worker->mailbox, mail);
+    mailbox_wake(&worker->mailbox);
+}
+
+void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot)
 {
     for (unsigned i = 0; i < gateway->n_workers; i++) {
-        struct mail *mail = memory_zeroed(1, sizeof *mail);
+        struct snapshot_mail *letter = memory_new(sizeof *letter);
 
-        mail->deliver = stop_mail;
-        mailbox_post(&gateway->worker[i].mailbox, mail);
-        mailbox_wake(&gateway->worker[i].mailbox);
+        letter->snapshot = snapshot_get(snapshot);
+        post_to(&gateway->worker[i], &letter->mail, adopt_mail);
     }
+}
+
+void gateway_stop(struct gateway *gateway)
+{
+    for (unsigned i = 0; i < gateway->n_workers; i++)
+        post_to(&gateway->worker[i], memory_new(sizeof(struct mail)), stop_mail);
+}
+
+bool gateway_is_turning(struct gateway *gateway)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    for (unsigned i = 0; i < gateway->n_workers; i++)
+        if (atomic_load_explicit(&gateway->worker[i].turned_ms, memory_order_relaxed) + STUCK_MS <
+            now_ms)
+            return false;
+    return true;
 }
 
 void gateway_join(struct gateway *gateway)

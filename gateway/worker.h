@@ -42,6 +42,7 @@ struct worker {
     struct event *event;      /* the one being dispatched; too large for the stack of every call */
     struct json_value *claim; /* those the rules name, of the identity that acts now */
     bool is_stopping, is_done;
+    _Atomic uint64_t turned_ms;         /* when it last took a turn, for the main thread to see */
     uint64_t stop_at_ms, stop_sessions; /* when stopping began, and how many there were */
     struct counters counters;
 };
@@ -52,7 +53,7 @@ struct gateway {
     unsigned n_workers;
     int listen_fd;                /* the caller's; each worker duplicates it */
     _Atomic uint64_t connections; /* sessions of all workers */
-    uint64_t max_connections;
+    _Atomic uint64_t max_connections;
     _Atomic uint64_t descriptors; /* of clients */
     uint64_t max_descriptors;
     _Atomic unsigned busy; /* workers that still have something to finish when stopping */
@@ -64,7 +65,10 @@ struct gateway {
  * for that and frees everything.
  */
 bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct error *error);
+void gateway_adopt(struct gateway *gateway,
+                   struct snapshot *snapshot); /* takes references of its own */
 void gateway_stop(struct gateway *gateway);
+bool gateway_is_turning(struct gateway *gateway); /* has each worker taken a turn of late? */
 void gateway_join(struct gateway *gateway);
 
 /* Post to another worker; it is woken before this one writes to any client. */

@@ -226,7 +226,8 @@ static void timers_expire_in_order_and_only_when_due(void **state)
     struct timer timer[3] = {0};
 
     (void)state;
-    timer_list_init(&list, 100, expired);
+    timer_list_init(&list, expired);
+    list.length_ms = 100;
     assert_int_equal(timer_list_run(&list, 5000), UINT64_MAX);
     timer_arm(&list, &timer[0], 1000);
     timer_arm(&list, &timer[1], 1010);
@@ -240,6 +241,26 @@ static void timers_expire_in_order_and_only_when_due(void **state)
     assert_false(timer_is_armed(&timer[1]));
     assert_int_equal(timer_list_run(&list, 1200), UINT64_MAX);
     assert_int_equal(n_expired, 2);
+}
+
+static void a_shorter_length_finds_its_place(void **state)
+{
+    struct timer_list list;
+    struct timer timer[3] = {0};
+
+    (void)state;
+    n_expired = 0;
+    timer_list_init(&list, expired);
+    list.length_ms = 100;
+    timer_arm(&list, &timer[0], 1000);
+    timer_arm(&list, &timer[1], 1050);
+    list.length_ms = 20;
+    timer_arm(&list, &timer[2], 1060);
+    assert_int_equal(timer_list_run(&list, 1079), 1080);
+    assert_int_equal(timer_list_run(&list, 1080), 1100);
+    assert_int_equal(n_expired, 1);
+    assert_int_equal(timer_list_run(&list, 1150), UINT64_MAX);
+    assert_int_equal(n_expired, 3);
 }
 
 static void a_place_lives_while_one_worker_holds_it(void **state)
@@ -342,6 +363,7 @@ int main(void)
         cmocka_unit_test(a_returned_outbox_drops_what_it_held),
         cmocka_unit_test(each_sender_is_heard_whole_and_in_order),
         cmocka_unit_test(timers_expire_in_order_and_only_when_due),
+        cmocka_unit_test(a_shorter_length_finds_its_place),
         cmocka_unit_test(a_place_lives_while_one_worker_holds_it),
         cmocka_unit_test(entering_stops_at_the_limit),
         cmocka_unit_test(a_socket_is_found_in_its_namespace_only),
