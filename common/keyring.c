@@ -769,6 +769,38 @@ const struct key *keyring_find(const struct keyring *keyring, const char *kid)
     return NULL;
 }
 
+const struct key *keyring_at(const struct keyring *keyring, size_t index)
+{
+    return index < keyring->n_keys ? keyring->keys[index] : NULL;
+}
+
+json_t *keyring_public_jwk(const char *folder, const char *name, struct error *error)
+{
+    char path[PATH_MAX], text[KEYFILE_MAX_BYTES];
+    struct stat status;
+    size_t bytes;
+    json_t *jwk = NULL;
+
+    prepare();
+    if (!keyfile_check_name(name, error) || !keyfile_path(path, error, "%s/%s.jwk", folder, name))
+        return NULL;
+    if (keyfile_read(path, false, text, &bytes, &status, error)) {
+        jwk = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
+        if (!json_is_object(jwk))
+            error_set(error, "%s: is no JWK", path);
+    }
+    sodium_memzero(text, sizeof text);
+    json_object_del(jwk, "k");
+    return jwk;
+}
+
+bool keyring_signing_name(const char *folder, char name[64], struct error *error)
+{
+    bool is_private;
+
+    return keyfile_read_link(folder, name, &is_private, error);
+}
+
 struct key *keyring_read_signing(const char *folder, struct error *error)
 {
     char name[KEYFILE_NAME_BYTES];

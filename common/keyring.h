@@ -59,6 +59,15 @@ void keyring_put(struct keyring **keyring); /* the last one wipes what is secret
 /* The key named `kid`; or, where kid is NULL, the only key there is.  NULL: none.  Borrowed. */
 const struct key *keyring_find(const struct keyring *keyring, const char *kid);
 
+/* Its keys in order of their names; NULL: `index` is beyond the last.  Borrowed. */
+const struct key *keyring_at(const struct keyring *keyring, size_t index);
+
+/* The JWK of folder/NAME.jwk without what is secret (of an `oct` key: `k`).  The caller's; NULL: error. */
+json_t *keyring_public_jwk(const char *folder, const char *name, struct error *error);
+
+/* The name of the key that folder/private/signing points to.  False: error. */
+bool keyring_signing_name(const char *folder, char name[64], struct error *error);
+
 /*
  * The key that folder/private/signing points to: NAME.jwk, the private half of a pair whose public
  * half is folder/NAME.jwk, or ../NAME.jwk, a secret.  NULL on error.  The caller's, to be wiped by

@@ -18,7 +18,8 @@
 
 #define STANDARD_CONFIG "/etc/sallyport/sallyport.conf"
 
-static const struct command *const nouns[] = {init_commands, user_commands, token_commands};
+static const struct command *const nouns[] = {init_commands, user_commands, token_commands, key_commands,
+                                              config_commands};
 #define NOUNS (sizeof nouns / sizeof *nouns)
 
 /* clang-format off */
@@ -34,6 +35,9 @@ static const struct {
     [OPTION_CLAIMS]         = {"--claims",         "JSON",       false, "an object of claims, as in --claims '{\"roles\":[\"a\"]}'"},
     [OPTION_PASSWORD_STDIN] = {"--password-stdin", NULL,         false, "take the password from the first line of stdin"},
     [OPTION_LIFETIME]       = {"--lifetime",       "DURATION",   false, "30s, 15m, 5h, 7d; standard: token.lifetime"},
+    [OPTION_ALGORITHM]      = {"--algorithm",      "ALGORITHM",  false, "HS256 (standard), HS384, HS512, RS256 ... ES512"},
+    [OPTION_NAME]           = {"--name",           "NAME",       false, "the key's id; standard: one made of the date"},
+    [OPTION_ACTIVATE]       = {"--activate",       NULL,         false, "let it sign from now on"},
     [OPTION_JSON]           = {"--json",           NULL,         false, "answer with one line of JSON"},
 };
 /* clang-format on */
@@ -249,7 +253,7 @@ static enum command_status read_arguments(struct request *request, char **argv)
         else
             request->operand = argv[i];
     }
-    if (status == COMMAND_DONE && command->operand && !request->operand)
+    if (status == COMMAND_DONE && command->operand && command->operand[0] != '[' && !request->operand)
         status = command_misused(request, "%s is missing", command->operand);
     for (int i = 0; i < OPTIONS && status == COMMAND_DONE; i++)
         if (command->needs & TAKES(i) && !request_has(request, i))

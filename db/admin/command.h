@@ -25,6 +25,9 @@ enum option {
     OPTION_CLAIMS,
     OPTION_PASSWORD_STDIN,
     OPTION_LIFETIME,
+    OPTION_ALGORITHM,
+    OPTION_NAME,
+    OPTION_ACTIVATE,
     OPTION_JSON,
     OPTIONS
 };
@@ -43,14 +46,15 @@ struct request {
 
 struct command {
     const char *noun, *verb; /* verb NULL: the noun alone */
-    const char *operand;     /* its name in the help; NULL: none */
+    const char *operand;     /* its name in the help, in brackets where it may be left out; NULL: none */
     unsigned takes, needs;   /* options */
     const char *help;
     enum command_status (*run)(const struct request *request);
 };
 
 /* The rows of each file, ended by one without a noun. */
-extern const struct command init_commands[], user_commands[], token_commands[];
+extern const struct command init_commands[], user_commands[], token_commands[], key_commands[],
+    config_commands[];
 
 /* Read the command line, run what it asks for, and see to it that what was printed got out. */
 enum command_status command_line(int argc, char **argv);
