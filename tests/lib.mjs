@@ -102,6 +102,7 @@ export function start(t, command, args = [], options = {}) {
                 const match = line.match(pattern);
                 if (match) return match;
             }
+            assert.ok(!running.ended, `${name} has ended without saying ${pattern}; it said:\n${running.output()}`);
             return undefined;
         }, `${name} to say ${pattern}; it said:\n${running.output()}`, ms);
     running.stop = async (signal = 'SIGTERM', code = 0) => {
