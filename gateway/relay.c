@@ -269,6 +269,8 @@ static bool render_room(struct run *run, const struct template *room, char *buff
 
 static void put_span(struct rendering *r, struct span span)
 {
+    if (span.length == 0)
+        return;
     assert(r->n < MAX_SPANS);
     r->span[r->n++] = span;
 }
