@@ -18,7 +18,17 @@
 
 #define TIMEOUT_WITHOUT_CONFIG_S 10
 
-/* Standard input need not end where the body does (RFC 3875 §4.2): never read past it. */
+/*
+ * Standard input need not end where the body does (RFC 3875 §4.2): never read past that.  Apache
+ * names no length for a chunked body, but ends it.
+ */
+static size_t input_length(const struct request *request)
+{
+    if (request->state == REQUEST_BODY_NO_LENGTH && strcmp(request->method, "POST") == 0)
+        return SIZE_MAX;
+    return request->content_length;
+}
+
 static ssize_t input_read(void *source, char *buffer, size_t size)
 {
     size_t *left = source;
@@ -106,7 +116,7 @@ int cgi_run(const char *path)
     bool sent;
 
     request_init(&request, environ);
-    left = request.content_length;
+    left = input_length(&request);
     alarm((unsigned)timeout_s);
     if (!request_read_body(&request, service ? service->config->login_max_body : 0, input_read,
                            &left)) {
