@@ -107,6 +107,18 @@ test('start, log in, chat, Ctrl-C, and again', async (t) => {
     await nothingIsLeft(parent, port);
 });
 
+test('from the background of a script it still ends at SIGINT', async (t) => {
+    const parent = openFolder(t);
+    const port = await freePort();
+    const script = start(t, '/bin/sh', ['-c', `${quickstart} --port ${port} --dir ${parent}/qs & echo "pid $!"; wait`]);
+
+    const [, pid] = await script.logged(/^pid (\d+)$/);
+    await script.logged(/Ctrl-C stops everything/, { ms: 300_000 });
+    process.kill(Number(pid), 'SIGINT');
+    await until(() => script.ended, 'quickstart to end');
+    await nothingIsLeft(parent, port);
+});
+
 test('when one server ends, all do, and it says so', async (t) => {
     const parent = openFolder(t);
     const port = await freePort();
