@@ -29,7 +29,7 @@ static void fill_slot(const struct identity *identity, const struct rules_claim 
     slot->type = (uint8_t)value.type;
 }
 
-static struct identity *identity_new(const struct token *token, const struct rules *rules)
+static struct identity *identity_new(const struct token *token, const struct snapshot *snapshot)
 {
     static const struct span sub = {"sub", 3};
     size_t bytes = token->payload_bytes;
@@ -44,7 +44,7 @@ static struct identity *identity_new(const struct token *token, const struct rul
     memcpy(identity->payload, token->payload, bytes);
     assert(scan_member((struct span){identity->payload, identity->payload_bytes}, &sub, 1, &user));
     identity->user = user.text;
-    identity_adopt(identity, rules);
+    identity_adopt(identity, snapshot);
     return identity;
 }
 
@@ -61,7 +61,7 @@ gate_result gate_check(const struct snapshot *snapshot, struct span text, int64_
         token_verify(snapshot->keyring, &snapshot->policy, text.at, text.length, now_s, &token);
     if (result != TOKEN_OK)
         return result;
-    *identity = identity_new(&token, snapshot->rules);
+    *identity = identity_new(&token, snapshot);
     token_fini(&token);
     return TOKEN_OK;
 }
@@ -83,14 +83,14 @@ void identity_put(struct identity **identity)
     free(i);
 }
 
-void identity_adopt(struct identity *identity, const struct rules *rules)
+void identity_adopt(struct identity *identity, const struct snapshot *snapshot)
 {
     size_t n;
-    const struct rules_claim *claim = rules_claims(rules, &n);
+    const struct rules_claim *claim = rules_claims(snapshot->rules, &n);
 
-    if (identity->rules == rules)
+    if (identity->snapshot == snapshot->serial)
         return;
-    identity->rules = rules;
+    identity->snapshot = snapshot->serial;
     identity->n_claims = (uint16_t)n;
     free(identity->slot);
     identity->slot = n ? memory_new(n * sizeof *identity->slot) : NULL;

@@ -13,7 +13,7 @@ struct claim_slot;
 /* Who somebody is, of one worker; counted without atomics.  The token's text is not kept. */
 struct identity {
     uint32_t references;
-    const struct rules *rules; /* whose claims the slots are */
+    uint32_t snapshot; /* serial of the one whose rules name the slots' claims */
     int64_t expires_s, issued_s;
     struct span user; /* `sub`, a JSON string, inside payload */
     uint32_t payload_bytes;
@@ -34,7 +34,7 @@ struct identity *identity_get(struct identity *identity);
 void identity_put(struct identity **identity);
 
 /* New rules name other claims. */
-void identity_adopt(struct identity *identity, const struct rules *rules);
+void identity_adopt(struct identity *identity, const struct snapshot *snapshot);
 
 /* Write the value of each claim that the rules name; `value` has room for rules_claims() of them.
  */

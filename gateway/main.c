@@ -87,17 +87,24 @@ static void set_connections(struct gateway *gateway, const struct config *config
     atomic_store(&gateway->max_connections, wanted && wanted < possible ? wanted : possible);
 }
 
-static void set_bounds(struct gateway *gateway, const struct config *config)
+static bool set_bounds(struct gateway *gateway, const struct config *config, struct error *error)
 {
-    uint64_t descriptors = daemon_raise_descriptor_limit() - RESERVED_DESCRIPTORS;
+    uint64_t descriptors = daemon_raise_descriptor_limit();
 
     gateway->n_workers = (unsigned)config->gateway_workers;
     if (gateway->n_workers == 0)
         gateway->n_workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     if (gateway->n_workers > 64)
         gateway->n_workers = 64;
+    if (descriptors < 2 * RESERVED_DESCRIPTORS)
+        return error_set(error,
+                         "only %llu descriptors may be opened; at least %d are needed (`ulimit "
+                         "-n`, LimitNOFILE)",
+                         (unsigned long long)descriptors, 2 * RESERVED_DESCRIPTORS);
+    descriptors -= RESERVED_DESCRIPTORS;
     gateway->max_descriptors = descriptors > MAX_DESCRIPTORS ? MAX_DESCRIPTORS : descriptors;
     set_connections(gateway, config);
+    return true;
 }
 
 /* systemd's socket is its own to remove; one that we made is ours. */
@@ -174,8 +181,8 @@ static int serve(struct snapshot **snapshot, const char *path)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    set_bounds(&gateway, (*snapshot)->config);
-    gateway.listen_fd = listen_or_activated((*snapshot)->config, &is_ours, &error);
+    if (set_bounds(&gateway, (*snapshot)->config, &error))
+        gateway.listen_fd = listen_or_activated((*snapshot)->config, &is_ours, &error);
     if (gateway.listen_fd < 0 || !gateway_start(&gateway, *snapshot, &error)) {
         log_error("%s", error.text);
         return 1;

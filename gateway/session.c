@@ -144,6 +144,8 @@ static struct session *create(struct worker *worker, const struct admission *adm
     session->worker = worker;
     session->fd = -1;
     session->identity = admission->identity;
+    if (session->identity) /* there may be new rules since the handshake */
+        identity_adopt(session->identity, worker->snapshot);
     session->admission = (uint8_t)admission->result;
     session->address = admission->address;
     session->address_place = admission->address_place;

@@ -56,9 +56,11 @@ static bool read_client(struct snapshot *snapshot, struct error *error)
 
 struct snapshot *snapshot_read(const char *config_path, struct error *error)
 {
+    static _Atomic uint32_t serials;
     struct snapshot *snapshot = memory_zeroed(1, sizeof *snapshot);
 
     atomic_init(&snapshot->references, 1);
+    snapshot->serial = atomic_fetch_add(&serials, 1) + 1;
     snapshot->config = config_read(config_path, error);
     if (!snapshot->config)
         goto failed;

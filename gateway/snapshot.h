@@ -14,6 +14,7 @@
  */
 struct snapshot {
     _Atomic uint32_t references;
+    uint32_t serial; /* no two of a process have the same */
     struct config *config;
     struct keyring *keyring;
     struct rules *rules;

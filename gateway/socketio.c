@@ -469,13 +469,19 @@ static void welcome(struct socket *socket, struct scene *scene, const struct rel
         relay_act(&scene->stage, verdict);
 }
 
-/* Refused after its token was good: by a limit, or by the rules' `deny`. */
+/* Refused after its token was good: by a limit, or by the rules' `deny`.  The reason is a JSON
+ * string. */
 static void refuse_socket(struct socket *socket, struct span reason)
 {
-    char json[GATE_TEXT_MAX];
+    struct packet_text text = {.type = PACKET_CONNECT_ERROR,
+                               .namespace = rules_namespace_name(socket->space)};
+    struct span piece[] = {TEXT_SPAN("{\"message\":"), reason, TEXT_SPAN("}")};
+    char header[PACKET_HEADER_SIZE];
 
-    snprintf(json, sizeof json, "{\"message\":%.*s}", (int)reason.length, reason.at);
-    send_own(socket->session, PACKET_CONNECT_ERROR, rules_namespace_name(socket->space), json);
+    session_send_packet(
+        socket->session,
+        packet_new((struct span){header, (uint32_t)packet_text_write_header(&text, header)}, piece,
+                   3, NULL, 0));
     free_socket(socket);
 }
 
@@ -735,20 +741,20 @@ void socketio_close(struct session *session, enum close_reason reason)
 
 void socketio_adopt(struct session *session)
 {
-    const struct rules *rules = session->worker->snapshot->rules;
+    const struct snapshot *snapshot = session->worker->snapshot;
     struct socket *socket, *next;
 
     if (session->identity)
-        identity_adopt(session->identity, rules);
+        identity_adopt(session->identity, snapshot);
     for (socket = session->sockets; socket; socket = next) {
         struct span name = rules_namespace_name(socket->space);
-        const struct rules_namespace *space = rules_namespace_find(rules, name);
+        const struct rules_namespace *space = rules_namespace_find(snapshot->rules, name);
 
         next = socket->next;
         free(socket->buckets);
         socket->buckets = NULL;
         if (socket->identity)
-            identity_adopt(socket->identity, rules);
+            identity_adopt(socket->identity, snapshot);
         if (space)
             set_space(socket, space);
         else

@@ -259,7 +259,6 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
 
 static void fini(struct worker *worker)
 {
-    mailbox_drain(&worker->mailbox, worker);
     parcel_put(&worker->ping_parcel);
     outbox_free_list(&worker->free_outboxes);
     websocket_free_leases(worker);
@@ -363,6 +362,18 @@ void gateway_stop(struct gateway *gateway)
         post_to(&gateway->worker[i], memory_new(sizeof(struct mail)), stop_mail);
 }
 
+/* What was posted to workers that had ended already; it may be answered, to others that have. */
+static void deliver_the_last(struct gateway *gateway)
+{
+    uint32_t n;
+
+    do {
+        n = 0;
+        for (unsigned i = 0; i < gateway->n_workers; i++)
+            n += mailbox_drain(&gateway->worker[i].mailbox, &gateway->worker[i]);
+    } while (n > 0);
+}
+
 bool gateway_is_turning(struct gateway *gateway)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -378,6 +389,7 @@ void gateway_join(struct gateway *gateway)
 {
     for (unsigned i = 0; i < gateway->n_workers; i++)
         pthread_join(gateway->worker[i].thread, NULL);
+    deliver_the_last(gateway);
     for (unsigned i = 0; i < gateway->n_workers; i++)
         fini(&gateway->worker[i]);
     free(gateway->worker);
