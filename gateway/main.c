@@ -174,7 +174,7 @@ static int serve(struct snapshot **snapshot, const char *path)
     char where[256];
     sigset_t signals;
     int signal_number;
-    bool is_ours;
+    bool is_ours = false;
 
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
