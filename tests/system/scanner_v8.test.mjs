@@ -33,6 +33,7 @@ function ask(cases) {
 const slice = (bytes, [offset, length]) => bytes.subarray(offset, offset + length).toString();
 const unhex = (hex) => Buffer.from(hex, 'hex').toString();
 const shown = (bytes) => `${bytes.toString('latin1').slice(0, 300)} (seed ${seed})`;
+const isWellFormed = (text) => !/\p{Surrogate}/u.test(text); /* as in node 20, and in Debian 12's 18 */
 
 /* ---- V8's side ---- */
 
@@ -202,7 +203,7 @@ test('a value is taken exactly when JSON.parse takes it', () => {
         assert.equal(slice(bytes, answer.text), parsed.text.replace(/^[ \t\n\r]+|[ \t\n\r]+$/g, ''));
         if (answer.type === STRING)
             assert.equal(answer.decoded === undefined ? null : unhex(answer.decoded),
-                parsed.value.isWellFormed() ? parsed.value : null, shown(bytes));
+                isWellFormed(parsed.value) ? parsed.value : null, shown(bytes));
     });
     assert.ok(taken > size / 4 && taken < 2 * size - size / 4, `${taken} of ${2 * size} were JSON`);
 });
@@ -212,7 +213,7 @@ test('a member is what JSON.parse gives by that name', () => {
     while (cases.length < size / 4) {
         const object = `{${some(6, () => `${space()}${name()}:${value(2)}${space()}`).join(',')}}`;
         const wanted = JSON.parse(random() < 0.5 ? name() : pick(['"a"', '"num"', '"_placeholder"']));
-        if (wanted.isWellFormed()) cases.push({ object, wanted });
+        if (isWellFormed(wanted)) cases.push({ object, wanted });
     }
     const bytes = cases.map(({ object, wanted }) => Buffer.from(wanted + object));
     const answers = ask(cases.map(({ wanted }, i) => ['m', Buffer.byteLength(wanted), bytes[i]]));
@@ -274,7 +275,7 @@ function expected_verdict(bytes, has_name) {
     if (!has_name) return OK;
     const number_text = /^\s*\[\s*([^,\]\s]+)/.exec(text)[1];
     if (typeof value[0] === 'number') return number_text.length <= 128 ? OK : MALFORMED;
-    if (typeof value[0] !== 'string' || !value[0].isWellFormed() || Buffer.byteLength(value[0]) > 128)
+    if (typeof value[0] !== 'string' || !isWellFormed(value[0]) || Buffer.byteLength(value[0]) > 128)
         return MALFORMED;
     return reserved.includes(value[0]) ? RESERVED : OK;
 }
