@@ -91,7 +91,7 @@ test('each target reaches exactly those it names, on every worker', async (t) =>
     assert.equal(await second.emitWithAck('in', 'blue', 'from outside'), members.length);
     await everyoneHas(clients, (i) => (i % 3 === 0 ? [['in', 'from outside']] : []));
     assert.equal(await second.emitWithAck('in', 'nowhere', 'z'), 0);
-    first.emit('leave', 'blue');
+    assert.deepEqual(await new Promise((resolve) => first.emit('leave', 'blue', (...args) => resolve(args))), []);
     assert.equal(await second.emitWithAck('in', 'blue', 'w'), members.length - 1);
     await everyoneHas(clients, (i) => (i % 3 === 0 && i > 0 ? [['in', 'w']] : []));
 
