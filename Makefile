@@ -1,6 +1,7 @@
 # make                 the three programs, in build/release
 # make FLAVOUR=asan    the same under AddressSanitizer and UBSan (or FLAVOUR=tsan), in build/asan
 # make unit            the C test programs of this flavour, and what tests on node need in C
+# make bench           the load generator of tests/bench and its ceiling
 # make format-check    is every file as .clang-format has it?
 
 FLAVOUR ?= release
@@ -37,10 +38,13 @@ LOGIN   := $(call objects,$(call floor,login-fcgi))
 GATEWAY := $(call objects,$(call floor,gateway))
 
 PROGRAMS := $(addprefix $(BUILD)/,sallyport sallyport-login sallyport-gateway)
-UNIT     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/system/*.c))
+UNIT     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/system/*.c tests/protocol/*.c))
+
+BENCH    := $(addprefix $(BUILD)/tests/bench/,load ceiling)
 
 all: $(PROGRAMS)
 unit: $(UNIT)
+bench: $(PROGRAMS) $(BENCH)
 
 $(BUILD)/sallyport: $(BUILD)/db/admin/main.o $(ADMIN) $(DB) $(COMMON)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS.db) $(LIBS.common)
@@ -51,12 +55,22 @@ $(BUILD)/sallyport-login: $(BUILD)/login-fcgi/main.o $(LOGIN) $(DB) $(COMMON)
 $(BUILD)/sallyport-gateway: $(BUILD)/gateway/main.o $(GATEWAY) $(DB) $(COMMON)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS.gateway) $(LIBS.db) $(LIBS.common)
 
+# The gateway with an echo where Socket.IO was.
+$(BUILD)/tests/protocol/echo: $(BUILD)/tests/protocol/echo.o $(BUILD)/gateway/main.o $(filter-out %/socketio.o,$(GATEWAY)) $(DB) $(COMMON)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS.gateway) $(LIBS.db) $(LIBS.common)
+
 # A test program may use every module; what it does not name is not linked in.
 $(BUILD)/everything.a: $(GATEWAY) $(LOGIN) $(ADMIN) $(DB) $(COMMON)
 	rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/everything.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS.gateway) $(LIBS.login) $(LIBS.db) $(LIBS.common)
+
+$(BUILD)/tests/bench/load: $(call objects,$(addprefix tests/bench/,load.c crowd.c token.c process.c))
+	$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lsodium
+
+$(BUILD)/tests/bench/ceiling: $(BUILD)/tests/bench/ceiling.o
+	$(CC) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -68,6 +82,6 @@ format-check:
 clean:
 	rm -rf build
 
-.PHONY: all unit format-check clean
+.PHONY: all unit bench format-check clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,249 @@
+/*
+ * load: one measurement of one server that runs already, as one line of JSON on stdout.
+ *
+ * What costs the server is set against its CPU time, since a wall clock says more about who else
+ * is on the machine.  Anything lost, doubled or out of order makes the measurement fail.
+ */
+#include "tests/bench/crowd.h"
+#include "tests/bench/process.h"
+
+#include <getopt.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct settings {
+    struct crowd_job job;
+    pid_t pid;
+    const char *key;
+    unsigned first; /* clients at the first look */
+    double warm_s, for_s;
+};
+
+#define PATIENCE_MS 15000
+#define SETTLE_MS   1500
+
+static double seconds(uint64_t ns)
+{
+    return (double)ns / 1e9;
+}
+
+static void rest(double s)
+{
+    sleep_ms((unsigned)(s * 1000));
+}
+
+/* Ends the program if the server did not do what it had to. */
+static void judge(struct crowd *crowd, bool is_drained)
+{
+    struct crowd_count count = crowd_count(crowd);
+    uint64_t lost = crowd_lost(crowd);
+
+    if (is_drained && lost == 0 && count.late == 0 && count.doubled == 0)
+        return;
+    fprintf(stderr,
+            "load: of %llu messages heard: lost %llu, doubled %llu, out of order %llu; "
+            "acknowledgements missing: %llu\n",
+            (unsigned long long)count.heard, (unsigned long long)lost,
+            (unsigned long long)count.doubled, (unsigned long long)count.late,
+            (unsigned long long)(count.pinged - count.acked));
+    exit(1);
+}
+
+static void play(struct crowd *crowd, enum crowd_phase phase, double for_s)
+{
+    crowd_play(crowd, phase);
+    rest(for_s);
+    crowd_play(crowd, CROWD_LISTENS);
+    judge(crowd, crowd_drain(crowd, PATIENCE_MS));
+}
+
+/* Resident growth and CPU time from the first clients to all; then the cost of doing nothing. */
+static int measure_idle(const struct settings *settings)
+{
+    unsigned more = settings->job.clients - settings->first;
+    struct crowd *crowd = crowd_new(&settings->job);
+    uint64_t before, after, cpu, connect_cpu, began;
+
+    crowd_open(crowd, settings->first);
+    sleep_ms(SETTLE_MS);
+    before = process_resident(settings->pid);
+    cpu = process_cpu_ns(settings->pid);
+    crowd_open(crowd, settings->job.clients);
+    connect_cpu = process_cpu_ns(settings->pid) - cpu;
+    sleep_ms(SETTLE_MS);
+    after = process_resident(settings->pid);
+    began = now_ns();
+    cpu = process_cpu_ns(settings->pid);
+    rest(settings->for_s);
+    cpu = process_cpu_ns(settings->pid) - cpu;
+    printf("{\"clients\": %u, \"resident\": %llu, \"bytes_per_client\": %.0f, "
+           "\"connects_per_cpu_s\": %.0f, \"idle_percent\": %.3f}\n",
+           settings->job.clients, (unsigned long long)after,
+           (double)((int64_t)after - (int64_t)before) / more, more / seconds(connect_cpu),
+           settings->for_s > 0 ? 100 * (double)cpu / (double)(now_ns() - began) : 0);
+    return 0;
+}
+
+/* Everyone in one room, a few senders with always so many messages under way. */
+static int measure_flood(const struct settings *settings)
+{
+    struct crowd *crowd = crowd_new(&settings->job);
+    uint64_t heard, sent, cpu, began;
+
+    crowd_open(crowd, settings->job.clients);
+    play(crowd, CROWD_FLOODS, settings->warm_s);
+    heard = crowd_count(crowd).heard;
+    sent = crowd_count(crowd).sent;
+    began = now_ns();
+    cpu = process_cpu_ns(settings->pid);
+    play(crowd, CROWD_FLOODS, settings->for_s);
+    cpu = process_cpu_ns(settings->pid) - cpu;
+    heard = crowd_count(crowd).heard - heard;
+    sent = crowd_count(crowd).sent - sent;
+    began = now_ns() - began;
+    printf("{\"clients\": %u, \"sent\": %llu, \"deliveries\": %llu, "
+           "\"deliveries_per_cpu_s\": %.0f, \"deliveries_per_s\": %.0f, \"busy\": %.2f}\n",
+           settings->job.clients, (unsigned long long)sent, (unsigned long long)heard,
+           (double)heard / seconds(cpu), (double)heard / seconds(began),
+           (double)cpu / (double)began);
+    return 0;
+}
+
+/* So many messages a second, however the server fares: what it delivers in time, and how late. */
+static int measure_pace(const struct settings *settings)
+{
+    struct crowd *crowd = crowd_new(&settings->job);
+    struct crowd_latency latency;
+    uint64_t heard, cpu, began;
+    double delivered;
+
+    crowd_open(crowd, settings->job.clients);
+    play(crowd, CROWD_PACES, settings->warm_s);
+    crowd_take_latency(crowd, &latency);
+    heard = crowd_count(crowd).heard;
+    began = now_ns();
+    cpu = process_cpu_ns(settings->pid);
+    crowd_play(crowd, CROWD_PACES);
+    rest(settings->for_s);
+    cpu = process_cpu_ns(settings->pid) - cpu;
+    delivered = (double)(crowd_count(crowd).heard - heard) / seconds(now_ns() - began);
+    crowd_play(crowd, CROWD_LISTENS);
+    judge(crowd, crowd_drain(crowd, PATIENCE_MS));
+    crowd_take_latency(crowd, &latency);
+    printf("{\"clients\": %u, \"per_second\": %u, \"delivered_per_s\": %.0f, \"median_ms\": %.3f, "
+           "\"p99_ms\": %.3f, \"cpu_percent\": %.1f}\n",
+           settings->job.clients, settings->job.per_second, delivered, latency_ms(&latency, 0.5),
+           latency_ms(&latency, 0.99), 100 * seconds(cpu) / settings->for_s);
+    return 0;
+}
+
+static int measure_ping(const struct settings *settings)
+{
+    struct crowd *crowd = crowd_new(&settings->job);
+    uint64_t acked, cpu, began;
+
+    crowd_open(crowd, settings->job.clients);
+    play(crowd, CROWD_PINGS, settings->warm_s);
+    acked = crowd_count(crowd).acked;
+    began = now_ns();
+    cpu = process_cpu_ns(settings->pid);
+    play(crowd, CROWD_PINGS, settings->for_s);
+    cpu = process_cpu_ns(settings->pid) - cpu;
+    acked = crowd_count(crowd).acked - acked;
+    printf("{\"clients\": %u, \"acks_per_cpu_s\": %.0f, \"acks_per_s\": %.0f, \"busy\": %.2f}\n",
+           settings->job.clients, (double)acked / seconds(cpu),
+           (double)acked / seconds(now_ns() - began), (double)cpu / (double)(now_ns() - began));
+    return 0;
+}
+
+/* clang-format off */
+static const struct measurement {
+    const char *name;
+    int (*measure)(const struct settings *settings);
+    const char *help;
+} measurements[] = {
+    {"idle",  measure_idle,  "resident growth and CPU of connecting, from --first to --clients; then idle for --for"},
+    {"flood", measure_flood, "deliveries to one room per CPU-second, with --senders times --window messages under way"},
+    {"pace",  measure_pace,  "latency at --rate messages a second from --senders"},
+    {"ping",  measure_ping,  "acknowledged round trips per CPU-second"},
+};
+
+static const struct option options[] = {
+    {"port",    required_argument, NULL, 'p'}, {"pid",    required_argument, NULL, 'i'},
+    {"key",     required_argument, NULL, 'k'}, {"threads", required_argument, NULL, 't'},
+    {"clients", required_argument, NULL, 'c'}, {"senders", required_argument, NULL, 's'},
+    {"window",  required_argument, NULL, 'w'}, {"rate",   required_argument, NULL, 'r'},
+    {"first",   required_argument, NULL, 'f'}, {"warm",   required_argument, NULL, 'u'},
+    {"for",     required_argument, NULL, 'd'}, {NULL, 0, NULL, 0},
+};
+/* clang-format on */
+
+_Noreturn static void usage(void)
+{
+    fprintf(
+        stderr,
+        "usage: load MEASUREMENT --port PORT --pid PID --key JWK [--threads N] [--clients N]\n"
+        "            [--senders N] [--window N] [--rate N] [--first N] [--warm S] [--for S]\n\n");
+    for (size_t i = 0; i < sizeof measurements / sizeof *measurements; i++)
+        fprintf(stderr, "  %-6s %s\n", measurements[i].name, measurements[i].help);
+    exit(2);
+}
+
+static unsigned number(const char *text)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+
+    if (*text == 0 || *end || value > 1000000)
+        usage();
+    return (unsigned)value;
+}
+
+static void take_options(struct settings *settings, int argc, char **argv)
+{
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (letter) {
+        /* clang-format off */
+        case 'p': settings->job.port = (uint16_t)number(optarg); break;
+        case 'i': settings->pid = (pid_t)strtol(optarg, NULL, 10); break;
+        case 'k': settings->key = optarg; break;
+        case 't': settings->job.threads = number(optarg); break;
+        case 'c': settings->job.clients = number(optarg); break;
+        case 's': settings->job.senders = number(optarg); break;
+        case 'w': settings->job.window = number(optarg); break;
+        case 'r': settings->job.per_second = number(optarg); break;
+        case 'f': settings->first = number(optarg); break;
+        case 'u': settings->warm_s = strtod(optarg, NULL); break;
+        case 'd': settings->for_s = strtod(optarg, NULL); break;
+        default: usage();
+            /* clang-format on */
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {
+        .job = {.threads = 3, .clients = 100, .senders = 10, .window = 4, .per_second = 100},
+        .warm_s = 1,
+        .for_s = 3,
+    };
+    struct signer signer;
+
+    take_options(&settings, argc, argv);
+    if (optind + 1 != argc || !settings.key || !settings.job.port || settings.pid <= 0 ||
+        settings.job.threads == 0 || settings.job.per_second == 0 ||
+        settings.job.senders > settings.job.clients || settings.first >= settings.job.clients)
+        usage();
+    if (sodium_init() < 0 || !signer_read(&signer, settings.key))
+        return 1;
+    settings.job.signer = &signer;
+    for (size_t i = 0; i < sizeof measurements / sizeof *measurements; i++)
+        if (strcmp(measurements[i].name, argv[optind]) == 0)
+            return measurements[i].measure(&settings);
+    usage();
+}
