@@ -82,13 +82,24 @@ static bool take_step(sqlite3 *sqlite, const char *const *steps, int version, st
     return false;
 }
 
+/* Of one moment: another process may be taking the first step just now. */
+static bool look(sqlite3 *sqlite, int64_t *application, int64_t *version, int64_t *things,
+                 struct error *error)
+{
+    bool ok = run(sqlite, "BEGIN", error) &&
+              ask(sqlite, "PRAGMA application_id", application, error) &&
+              ask(sqlite, "PRAGMA user_version", version, error) &&
+              ask(sqlite, "SELECT count(*) FROM sqlite_schema", things, error);
+
+    sqlite3_exec(sqlite, "ROLLBACK", NULL, NULL, NULL);
+    return ok;
+}
+
 bool schema_check(sqlite3 *sqlite, int n_steps, struct error *error)
 {
     int64_t application, version, things;
 
-    if (!ask(sqlite, "PRAGMA application_id", &application, error) ||
-        !ask(sqlite, "PRAGMA user_version", &version, error) ||
-        !ask(sqlite, "SELECT count(*) FROM sqlite_schema", &things, error))
+    if (!look(sqlite, &application, &version, &things, error))
         return false;
     if (application != SCHEMA_APPLICATION_ID && (application || version || things))
         return error_set(error, "it is the database of another program; name one of Sallyport's");
