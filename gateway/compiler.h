@@ -43,6 +43,7 @@ struct compiler {
     void *warn_context;
 
     /* The rule being read: */
+    const char *moment;      /* its word; NULL in `on` */
     unsigned place;          /* one of IN_… */
     bool is_in_guard;        /* inside a `require`, */
     bool is_in_count;        /* inside a `$count(…)` */
@@ -56,6 +57,24 @@ struct compiler {
     struct action action[PROGRAM_ACTIONS];
     struct span deny;
 };
+
+/*
+ * A word that the rules know and what it stands for.  Its reader continues after the word; `value`
+ * is the reader's business.
+ */
+struct row {
+    const char *word;
+    unsigned places; /* where it may stand */
+    int value;
+    bool (*read)(struct compiler *compiler, const struct row *row);
+};
+
+/* The row of the word that comes next; NULL: none, "unknown WHAT …" has been said. */
+const struct row *compiler_row(struct compiler *compiler, const struct row *rows, size_t n,
+                               const char *what);
+
+/* One statement of a rule, up to what ends it. */
+bool statement_read(struct compiler *compiler);
 
 /* Pieces in the making: literal bytes gather until a value follows. */
 struct builder {

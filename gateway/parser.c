@@ -1,85 +1,20 @@
 /*
- * The grammar of the rules, one table row for each word it knows, and what can be said about a rule
- * before it ever runs.  Values are template.c's; what a rule does when it runs, relay.c's.
+ * The grammar of the rules down to the rule; what stands inside one is statement.c's, what a rule
+ * does when it runs, relay.c's.
  */
 #include "gateway/parser.h"
 
 #include "gateway/compiler.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#define MAX_DENY_BYTES      256
 #define MAX_NAMESPACE_BYTES 128
 #define MAX_EVENT_BYTES     sizeof(((struct event *)NULL)->name_buffer)
-#define MAX_PERIOD_MS       86400000u
 #define N(array)            (sizeof(array) / sizeof *(array))
 
-/*
- * Words and what they stand for.  A row's reader continues after the word; `value` is its own
- * business.
- */
-struct row {
-    const char *word;
-    unsigned places; /* where it may stand */
-    int value;
-    bool (*read)(struct compiler *compiler, const struct row *row);
-};
-
-static bool emit(struct compiler *c, const struct row *row);
-static bool ack(struct compiler *c, const struct row *row);
-static bool join(struct compiler *c, const struct row *row);
-static bool leave(struct compiler *c, const struct row *row);
-static bool set(struct compiler *c, const struct row *row);
-static bool unset(struct compiler *c, const struct row *row);
-static bool deny(struct compiler *c, const struct row *row);
-static bool disconnect(struct compiler *c, const struct row *row);
-static bool require(struct compiler *c, const struct row *row);
-static bool limit(struct compiler *c, const struct row *row);
-static bool guard_variable(struct compiler *c, const struct row *row);
-static bool guard_who(struct compiler *c, const struct row *row);
-static bool guard_in(struct compiler *c, const struct row *row);
-static bool guard_claim(struct compiler *c, const struct row *row);
-static bool guard_count(struct compiler *c, const struct row *row);
-static bool guard_type(struct compiler *c, const struct row *row);
-
 /* clang-format off */
-static const struct row verbs[] = {
-    {"require",    IN_ANY,                 0,                 require},
-    {"limit",      IN_ON,                  0,                 limit},
-    {"emit",       IN_ANY,                 ACTION_EMIT,       emit},
-    {"ack",        IN_ON,                  ACTION_ACK,        ack},
-    {"join",       IN_ON | IN_CONNECTION,  ACTION_JOIN,       join},
-    {"leave",      IN_ON | IN_CONNECTION,  ACTION_LEAVE,      leave},
-    {"set",        IN_ANY,                 ACTION_SET,        set},
-    {"unset",      IN_ANY,                 ACTION_UNSET,      unset},
-    {"deny",       IN_ON | IN_CONNECTION,  0,                 deny},
-    {"disconnect", IN_ON | IN_CONNECTION,  ACTION_DISCONNECT, disconnect},
-};
-
-static const struct row guards[] = {
-    {"set",     IN_ANY,                   GUARD_SET,    guard_variable},
-    {"unset",   IN_ANY,                   GUARD_UNSET,  guard_variable},
-    {"user",    IN_ANY,                   GUARD_USER,   guard_who},
-    {"guest",   IN_ANY,                   GUARD_GUEST,  guard_who},
-    {"in",      IN_ANY & ~IN_DISCONNECT,  GUARD_IN,     guard_in},
-    {"claim",   IN_ANY,                   GUARD_CLAIM,  guard_claim},
-    {"count",   IN_ON,                    GUARD_COUNT,  guard_count},
-    {"string",  IN_ANY,                   TYPE_STRING,  guard_type},
-    {"integer", IN_ANY,                   TYPE_INTEGER, guard_type},
-    {"number",  IN_ANY,                   TYPE_NUMBER,  guard_type},
-    {"boolean", IN_ANY,                   TYPE_BOOLEAN, guard_type},
-    {"object",  IN_ANY,                   TYPE_OBJECT,  guard_type},
-    {"array",   IN_ANY,                   TYPE_ARRAY,   guard_type},
-    {"binary",  IN_ON,                    TYPE_BINARY,  guard_type},
-};
-
-static const struct row targets[] = {
-    {"self",   IN_ON | IN_CONNECTION, TARGET_SELF,   NULL},
-    {"others", IN_ANY,                TARGET_OTHERS, NULL},
-    {"all",    IN_ANY,                TARGET_ALL,    NULL},
-    {"to",     IN_ANY,                TARGET_TO,     NULL},
-    {"in",     IN_ANY,                TARGET_IN,     NULL},
+static const struct row outermost[] = {
+    {"namespace", 0, 0, NULL},
 };
 
 static const struct row moments[] = {
@@ -88,571 +23,15 @@ static const struct row moments[] = {
     {"disconnect",    0, MOMENT_DISCONNECT,    NULL},
 };
 
-static const struct row outermost[] = {
-    {"namespace", 0, 0, NULL},
-};
-
 static const struct row modes[] = {
     {"required", 0, AUTHENTICATE_REQUIRED, NULL},
     {"optional", 0, AUTHENTICATE_OPTIONAL, NULL},
     {"none",     0, AUTHENTICATE_NONE,     NULL},
 };
-
-static const struct row units[] = {
-    {"ms", 0, 1,        NULL},
-    {"s",  0, 1000,     NULL},
-    {"m",  0, 60000,    NULL},
-    {"h",  0, 3600000,  NULL},
-    {"d",  0, 86400000, NULL},
-};
 /* clang-format on */
-#define MAX_ROWS 16
 
-static struct span text_span(const char *text)
+static void begin_rule(struct compiler *c)
 {
-    return (struct span){text, (uint32_t)strlen(text)};
-}
-
-/* What `place` is called in the rules. */
-static const char *place_name(unsigned place)
-{
-    for (size_t i = 0; i < N(moments); i++)
-        if (place == IN_MOMENT(moments[i].value))
-            return moments[i].word;
-    return "";
-}
-
-/*
- * The row of the word that comes next; NULL: an error.  `what` is what such a word is called, in
- * "unknown WHAT".
- */
-static const struct row *read_row(struct compiler *c, const struct row *rows, size_t n,
-                                  const char *what)
-{
-    struct lexer *l = &c->lexer;
-    const char *at = l->at, *known[MAX_ROWS];
-    struct span word = lexer_word(l);
-    char complaint[64];
-
-    for (size_t i = 0; i < n; i++) {
-        if (span_equals(word, text_span(rows[i].word)))
-            return &rows[i];
-        known[i] = rows[i].word;
-    }
-    snprintf(complaint, sizeof complaint, "%s %s", word.length > 0 ? "unknown" : "expected a",
-             what);
-    lexer_unknown(l, at, complaint, word, known, n);
-    return NULL;
-}
-
-/* May the word stand in this kind of rule? */
-static bool check_place(struct compiler *c, const char *at, const struct row *row)
-{
-    if (row->places & c->place)
-        return true;
-    if (c->place == IN_ON)
-        return lexer_fail(&c->lexer, at, "`%s` cannot stand in `on`", row->word);
-    if (row->places == IN_ON)
-        return lexer_fail(&c->lexer, at,
-                          "`%s` can stand only in `on`: a moment is no client's event", row->word);
-    if (row->places & IN_DISCONNECTING)
-        return lexer_fail(&c->lexer, at,
-                          "at `disconnect` the rooms are left already: `%s` can stand in `when "
-                          "disconnecting`",
-                          row->word);
-    return lexer_fail(&c->lexer, at, "`%s` cannot stand in `when %s`: the socket is leaving",
-                      row->word, place_name(c->place));
-}
-
-static const struct row *read_placed(struct compiler *c, const struct row *rows, size_t n,
-                                     const char *what)
-{
-    const char *at = c->lexer.at;
-    const struct row *row = read_row(c, rows, n, what);
-
-    return row && check_place(c, at, row) ? row : NULL;
-}
-
-static struct action *add_action(struct compiler *c, const char *at, enum action_kind kind)
-{
-    if (c->n_actions == PROGRAM_ACTIONS) {
-        lexer_fail(&c->lexer, at, "a rule does at most %d things", PROGRAM_ACTIONS);
-        return NULL;
-    }
-    c->action[c->n_actions] = (struct action){.kind = (uint8_t)kind};
-    return &c->action[c->n_actions++];
-}
-
-static struct guard *add_guard(struct compiler *c, const char *at, enum guard_kind kind)
-{
-    if (c->n_guards == PROGRAM_GUARDS) {
-        lexer_fail(&c->lexer, at, "a rule has at most %d `require`s", PROGRAM_GUARDS);
-        return NULL;
-    }
-    c->guard[c->n_guards] = (struct guard){.kind = (uint8_t)kind};
-    if (kind != GUARD_TYPE && kind != GUARD_COUNT)
-        c->is_guarded = true;
-    return &c->guard[c->n_guards++];
-}
-
-/* The name of a variable, where it stands without `$`. */
-static bool read_variable(struct compiler *c, uint16_t *slot)
-{
-    struct lexer *l = &c->lexer;
-    const char *at = l->at;
-    struct span name = lexer_word(l);
-
-    if (lexer_sees(l, '$'))
-        return lexer_fail(l, at, "here a variable's name stands without `$`");
-    if (name.length == 0)
-        return lexer_expected(l, "a variable's name");
-    return template_variable(c, l, at, name, slot);
-}
-
-/* The warning of a room that the client alone chooses. */
-static void warn_of_open_room(struct compiler *c, const char *at)
-{
-    char place[512], text[768];
-
-    if (c->is_guarded || !c->warn)
-        return;
-    lexer_place(&c->lexer, at, place, sizeof place);
-    snprintf(text, sizeof text,
-             "%s: warning: any client can name any room here: add a `require`, such as `require "
-             "claim rooms $1`, or a fixed beginning, such as \"room:$1\"",
-             place);
-    c->warn(text, c->warn_context);
-}
-
-static bool read_room(struct compiler *c, struct template *room, bool is_warned_of)
-{
-    const char *at = c->lexer.at;
-    bool is_client_only;
-
-    if (!template_room(c, &c->lexer, room, &is_client_only))
-        return false;
-    if (is_warned_of && is_client_only)
-        warn_of_open_room(c, at);
-    return true;
-}
-
-/* One of the socket's own rooms: to join or to leave. */
-static bool read_own_room(struct compiler *c, const struct row *row)
-{
-    const char *at = c->lexer.at;
-    struct action *action = add_action(c, at, row->value);
-    const struct piece *first;
-
-    if (!action || !read_room(c, &action->room, row->value == ACTION_JOIN))
-        return false;
-    first = action->room.piece;
-    if (first->op == PIECE_LITERAL && program_room_is_computed(first->text))
-        return lexer_fail(
-            &c->lexer, at,
-            "rooms `user:…` and `id:…` are computed: one can send to them, nobody can "
-            "%s them",
-            row->word);
-    return true;
-}
-
-/* Actions. */
-
-/* The name of an event that a rule emits. */
-static bool read_emitted_name(struct compiler *c, struct builder *b)
-{
-    const char *at = c->lexer.at;
-    struct span name;
-
-    if (!template_plain(c, "an event's name", &name))
-        return false;
-    if (program_name_is_reserved(name))
-        return lexer_fail(&c->lexer, at, "\"%.*s\" is reserved: no rule can emit it",
-                          (int)name.length, name.at);
-    builder_json_string(b, name);
-    return true;
-}
-
-/* Does `$args` come next, which stands by itself? */
-static bool take_args(struct lexer *l)
-{
-    struct lexer ahead = *l;
-
-    if (!lexer_take(&ahead, '$') || !span_equals(lexer_word(&ahead), text_span("args")) ||
-        !lexer_ends_statement(&ahead))
-        return false;
-    *l = ahead;
-    return true;
-}
-
-/* Values with commas between them, to the end of the statement. */
-static bool read_values(struct compiler *c, struct builder *b)
-{
-    struct lexer *l = &c->lexer;
-    enum value_type type;
-
-    for (;;) {
-        if (!template_value(b, &type))
-            return false;
-        if (lexer_ends_statement(l))
-            return true;
-        if (!lexer_take(l, ','))
-            return lexer_expected(l, "`,` before a further value, or the end of the statement");
-        builder_text(b, ",", 1);
-        lexer_skip_lines(l);
-    }
-}
-
-/* What an `emit` says, after its target. */
-static bool read_message(struct compiler *c, struct builder *b)
-{
-    struct lexer *l = &c->lexer;
-    bool has_name = lexer_sees(l, '"'), has_own_values = lexer_ends_statement(l) || take_args(l);
-
-    if (!has_name && c->place != IN_ON)
-        return lexer_expected(l, "an event's name in quotes: a moment has none of its own");
-    if (!has_name && has_own_values)
-        return builder_piece(b, (struct piece){.op = PIECE_WHOLE});
-    builder_text(b, "[", 1);
-    if (has_name) {
-        if (!read_emitted_name(c, b))
-            return false;
-        has_own_values = lexer_ends_statement(l) || (c->place == IN_ON && take_args(l));
-    } else if (!builder_piece(b, (struct piece){.op = PIECE_EVENT, .context = AS_JSON})) {
-        return false;
-    }
-    if (lexer_sees(l, ','))
-        return lexer_fail(l, l->at, "no comma between an event's name and its first value");
-    if (!has_own_values) {
-        builder_text(b, ",", 1);
-        if (!read_values(c, b))
-            return false;
-    } else if (c->place == IN_ON && !builder_piece(b, (struct piece){.op = PIECE_REST})) {
-        return false;
-    }
-    builder_text(b, "]", 1);
-    return true;
-}
-
-static bool emit(struct compiler *c, const struct row *row)
-{
-    struct lexer *l = &c->lexer;
-    struct action *action = add_action(c, l->at, row->value);
-    const struct row *target;
-    struct builder b;
-    struct lexer ahead = *l;
-
-    if (!action)
-        return false;
-    if (span_equals(lexer_word(&ahead), text_span("volatile"))) {
-        action->is_volatile = true;
-        *l = ahead;
-        lexer_skip_blank(l);
-    }
-    target = read_placed(c, targets, N(targets), "target");
-    if (!target)
-        return false;
-    action->target = (uint8_t)target->value;
-    lexer_skip_blank(l);
-    if ((target->value == TARGET_TO || target->value == TARGET_IN) &&
-        !read_room(c, &action->room, true))
-        return false;
-    lexer_skip_blank(l);
-    builder_init(&b, c);
-    return read_message(c, &b) && builder_finish(&b, VALUE_ARRAY, &action->value);
-}
-
-static bool ack(struct compiler *c, const struct row *row)
-{
-    struct lexer *l = &c->lexer;
-    const char *at = l->at;
-    struct action *action = add_action(c, at, row->value);
-    struct builder b;
-
-    if (!action)
-        return false;
-    if (c->has_acked)
-        return lexer_fail(l, at, "a second `ack`: an event is answered once");
-    c->has_acked = true;
-    if (lexer_ends_statement(l))
-        return lexer_fail(l, at,
-                          "what is answered? A value is missing; without any `ack` the answer "
-                          "is an empty one");
-    builder_init(&b, c);
-    builder_text(&b, "[", 1);
-    if (take_args(l)) {
-        if (!builder_piece(&b, (struct piece){.op = PIECE_ARGS}))
-            return false;
-    } else if (!read_values(c, &b)) {
-        return false;
-    }
-    builder_text(&b, "]", 1);
-    return builder_finish(&b, VALUE_ARRAY, &action->value);
-}
-
-static bool join(struct compiler *c, const struct row *row)
-{
-    return read_own_room(c, row);
-}
-
-static bool leave(struct compiler *c, const struct row *row)
-{
-    return read_own_room(c, row);
-}
-
-/* What is known of a value that a variable gets, without its being an event's. */
-static uint8_t known_type(const struct compiler *c, const struct template *value)
-{
-    const struct piece *only = value->piece;
-
-    if (value->type == VALUE_NONE && only->op == PIECE_VARIABLE)
-        return c->variable[only->index].type;
-    return value->type;
-}
-
-static bool set(struct compiler *c, const struct row *row)
-{
-    struct action *action = add_action(c, c->lexer.at, row->value);
-    struct variable_note *note;
-    enum value_type type;
-    struct builder b;
-
-    if (!action || !read_variable(c, &action->index))
-        return false;
-    lexer_skip_blank(&c->lexer);
-    builder_init(&b, c);
-    if (!template_value(&b, &type) || !builder_finish(&b, type, &action->value))
-        return false;
-    note = &c->variable[action->index];
-    action->is_first = !note->is_set_here;
-    note->is_set = note->is_set_here = true;
-    note->known = KNOWN_SET;
-    note->set_by = ++c->n_sets;
-    note->type = known_type(c, &action->value);
-    return true;
-}
-
-static bool unset(struct compiler *c, const struct row *row)
-{
-    struct action *action = add_action(c, c->lexer.at, row->value);
-
-    if (!action || !read_variable(c, &action->index))
-        return false;
-    c->variable[action->index].known = KNOWN_UNSET;
-    c->variable[action->index].set_by = 0;
-    return true;
-}
-
-static bool deny(struct compiler *c, const struct row *row)
-{
-    const char *at = c->lexer.at;
-    struct template words;
-    struct builder b;
-    struct span text;
-
-    (void)row;
-    if (c->n_actions > 0)
-        return lexer_fail(&c->lexer, at,
-                          "a rule that denies does nothing else: it has no effect but its answer");
-    if (!template_plain(c, "a reason", &text))
-        return false;
-    if (text.length == 0 || text.length > MAX_DENY_BYTES)
-        return lexer_fail(&c->lexer, at, "a reason has 1 to %d bytes", MAX_DENY_BYTES);
-    builder_init(&b, c);
-    builder_json_string(&b, text);
-    if (!builder_finish(&b, VALUE_STRING, &words))
-        return false;
-    c->deny = words.piece->text;
-    c->is_last = true;
-    return true;
-}
-
-static bool disconnect(struct compiler *c, const struct row *row)
-{
-    c->is_last = true;
-    return add_action(c, c->lexer.at, row->value) != NULL;
-}
-
-/* Guards. */
-
-static bool guard_variable(struct compiler *c, const struct row *row)
-{
-    const char *at = c->lexer.at;
-    struct guard *guard = add_guard(c, at, row->value);
-    enum known now = row->value == GUARD_SET ? KNOWN_SET : KNOWN_UNSET;
-    struct variable_note *note;
-
-    if (!guard || !read_variable(c, &guard->index))
-        return false;
-    note = &c->variable[guard->index];
-    if (note->known != KNOWN_NOT && note->known != now)
-        return lexer_fail(&c->lexer, at, "this rule can never hold: `%.*s` cannot be set and unset",
-                          (int)note->name.length, note->name.at);
-    note->known = now;
-    return true;
-}
-
-static bool guard_who(struct compiler *c, const struct row *row)
-{
-    const char *at = c->lexer.at - strlen(row->word);
-
-    if (c->space->authenticate == AUTHENTICATE_NONE)
-        return lexer_fail(
-            &c->lexer, at,
-            "in a namespace with `authenticate none` there are neither users nor guests");
-    if (c->space->authenticate == AUTHENTICATE_REQUIRED && row->value == GUARD_GUEST)
-        return lexer_fail(&c->lexer, at,
-                          "this rule can never hold: there are no guests where authentication is "
-                          "required; guests need `authenticate optional`");
-    for (uint16_t i = 0; i < c->n_guards; i++)
-        if (c->guard[i].kind + row->value == GUARD_USER + GUARD_GUEST)
-            return lexer_fail(&c->lexer, at, "this rule can never hold: nobody is user and guest");
-    if (c->space->authenticate == AUTHENTICATE_REQUIRED) /* it always holds */
-        return true;
-    return add_guard(c, at, row->value) != NULL;
-}
-
-static bool guard_in(struct compiler *c, const struct row *row)
-{
-    struct guard *guard = add_guard(c, c->lexer.at, row->value);
-
-    return guard && read_room(c, &guard->value, false);
-}
-
-static bool guard_claim(struct compiler *c, const struct row *row)
-{
-    struct lexer *l = &c->lexer;
-    const char *at = l->at;
-    struct guard *guard = add_guard(c, at, row->value);
-    const struct span *path;
-    size_t n_path;
-
-    if (!guard)
-        return false;
-    if (c->space->authenticate == AUTHENTICATE_NONE)
-        return lexer_fail(l, at,
-                          "in a namespace with `authenticate none` there are no claims: "
-                          "nobody shows a token");
-    if (!template_path(c, l, lexer_word(l), &path, &n_path))
-        return false;
-    if (n_path == 0)
-        return lexer_expected(l, "a claim's name, such as `rooms`, `a.b` or [\"https://…\"]");
-    lexer_skip_blank(l);
-    return template_claim(c, l, at, path, n_path, &guard->index) &&
-           template_wanted(c, &guard->value);
-}
-
-static bool guard_count(struct compiler *c, const struct row *row)
-{
-    const char *at = c->lexer.at;
-    struct guard *guard = add_guard(c, at, row->value);
-    uint32_t n;
-
-    if (!guard || !lexer_number(&c->lexer, UINT16_MAX, "a number of arguments", &n))
-        return false;
-    if (c->n_arguments != NOT_COUNTED && c->n_arguments != n)
-        return lexer_fail(&c->lexer, at,
-                          "this rule can never hold: there cannot be %u and %u "
-                          "arguments",
-                          c->n_arguments, n);
-    c->n_arguments = n;
-    guard->index = (uint16_t)n;
-    return true;
-}
-
-static bool guard_type(struct compiler *c, const struct row *row)
-{
-    struct guard *guard = add_guard(c, c->lexer.at, GUARD_TYPE);
-
-    if (!guard)
-        return false;
-    guard->type = (uint8_t)row->value;
-    return template_dynamic(c, &guard->value);
-}
-
-static bool check_before_actions(struct compiler *c, const char *at, const char *word)
-{
-    if (c->n_actions > 0)
-        return lexer_fail(&c->lexer, at, "`%s` stands before what the rule does", word);
-    return true;
-}
-
-static bool require(struct compiler *c, const struct row *row)
-{
-    const struct row *guard;
-    bool is_good;
-
-    (void)row;
-    guard = read_placed(c, guards, N(guards), "condition");
-    if (!guard)
-        return false;
-    lexer_skip_blank(&c->lexer);
-    c->is_in_guard = true;
-    is_good = guard->read(c, guard);
-    c->is_in_guard = false;
-    return is_good;
-}
-
-/* `60 per 1s` */
-static bool limit(struct compiler *c, const struct row *row)
-{
-    struct lexer *l = &c->lexer;
-    const char *at = l->at;
-    const struct row *unit;
-    uint32_t n, time;
-
-    (void)row;
-    if (c->n_limits == PROGRAM_LIMITS)
-        return lexer_fail(l, at, "a rule has at most %d limits", PROGRAM_LIMITS);
-    if (!lexer_number(l, 1000000, "a number of events", &n))
-        return false;
-    lexer_skip_blank(l);
-    if (!span_equals(lexer_word(l), text_span("per")))
-        return lexer_fail(l, at, "a limit is written as in `limit 60 per 1s`");
-    lexer_skip_blank(l);
-    at = l->at;
-    if (!lexer_number(l, MAX_PERIOD_MS, "a time such as `1s`", &time))
-        return false;
-    unit = read_row(c, units, N(units), "unit of time");
-    if (!unit)
-        return false;
-    if (n == 0 || time == 0 || time > MAX_PERIOD_MS / (uint32_t)unit->value)
-        return lexer_fail(l, at, "a limit is 1 event or more per 1ms to 1d");
-    c->limit[c->n_limits++] = (struct limit){n, time * (uint32_t)unit->value, c->space->n_limits++};
-    return true;
-}
-
-/* Rules. */
-
-static bool read_statement(struct compiler *c)
-{
-    struct lexer *l = &c->lexer;
-    const char *at = l->at;
-    struct lexer ahead = *l;
-    struct span word = lexer_word(&ahead);
-    const struct row *verb;
-
-    if (span_equals(word, text_span("on")) || span_equals(word, text_span("when")) ||
-        span_equals(word, text_span("namespace")))
-        return lexer_fail(l, at, "`%.*s` cannot stand inside a rule: a `}` is missing before it",
-                          (int)word.length, word.at);
-    verb = read_row(c, verbs, N(verbs), "verb");
-    if (!verb)
-        return false;
-    if (c->is_last)
-        return lexer_fail(l, at, "nothing can follow `deny` or `disconnect`");
-    if (!check_place(c, at, verb))
-        return false;
-    if ((verb->read == require || verb->read == limit) && !check_before_actions(c, at, verb->word))
-        return false;
-    lexer_skip_blank(l);
-    if (!verb->read(c, verb))
-        return false;
-    return lexer_ends_statement(l) || lexer_expected(l, "a new line or `;` after the statement");
-}
-
-static void begin_rule(struct compiler *c, unsigned place)
-{
-    c->place = place;
     c->is_guarded = c->has_acked = c->is_last = false;
     c->n_arguments = NOT_COUNTED;
     c->n_sets = 0;
@@ -748,11 +127,11 @@ static bool add_rule(struct compiler *c, const char *at, struct trigger *trigger
     return true;
 }
 
-static bool read_rule(struct compiler *c, const char *at, unsigned place, struct trigger *trigger)
+static bool read_rule(struct compiler *c, const char *at, struct trigger *trigger)
 {
     struct lexer *l = &c->lexer;
 
-    begin_rule(c, place);
+    begin_rule(c);
     lexer_skip_lines(l);
     if (!lexer_take(l, '{'))
         return lexer_expected(l, "`{` and what the rule does");
@@ -762,7 +141,7 @@ static bool read_rule(struct compiler *c, const char *at, unsigned place, struct
             return add_rule(c, at, trigger);
         if (l->at == l->end)
             return lexer_fail(l, at, "this rule has no end: a `}` is missing");
-        if (!read_statement(c))
+        if (!statement_read(c))
             return false;
     }
 }
@@ -820,7 +199,7 @@ static bool check_event(struct compiler *c, const char *at, struct span name)
     if (!program_name_is_reserved(name))
         return true;
     for (size_t i = 0; i < N(moments); i++)
-        if (span_equals(name, text_span(moments[i].word)))
+        if (span_is(name, moments[i].word))
             return lexer_fail(&c->lexer, at,
                               "\"%s\" is no client's event but the gateway's moment: did you mean "
                               "`when %s`?",
@@ -838,11 +217,13 @@ static bool read_on(struct compiler *c, const char *at)
     name_at = c->lexer.at;
     if (!template_plain(c, "an event's name", &name) || !check_event(c, name_at, name))
         return false;
+    c->place = IN_ON;
+    c->moment = NULL;
     if (name.length > 0 && name.at[name.length - 1] == '*') {
         name.length--;
-        return read_rule(c, at, IN_ON, prefix_trigger(c, name));
+        return read_rule(c, at, prefix_trigger(c, name));
     }
-    return read_rule(c, at, IN_ON, exact_trigger(c, name));
+    return read_rule(c, at, exact_trigger(c, name));
 }
 
 static bool read_when(struct compiler *c, const char *at)
@@ -853,8 +234,12 @@ static bool read_when(struct compiler *c, const char *at)
     if (lexer_sees(&c->lexer, '"'))
         return lexer_fail(&c->lexer, c->lexer.at,
                           "a moment has no quotes; clients' events are matched by `on`");
-    moment = read_row(c, moments, N(moments), "moment");
-    return moment && read_rule(c, at, IN_MOMENT(moment->value), &c->space->moment[moment->value]);
+    moment = compiler_row(c, moments, N(moments), "moment");
+    if (!moment)
+        return false;
+    c->place = IN_MOMENT(moment->value);
+    c->moment = moment->word;
+    return read_rule(c, at, &c->space->moment[moment->value]);
 }
 
 /* Namespaces. */
@@ -864,7 +249,7 @@ static bool read_authenticate(struct compiler *c, const char *at, const char *fi
     const struct row *mode;
 
     lexer_skip_blank(&c->lexer);
-    mode = read_row(c, modes, N(modes), "way to authenticate");
+    mode = compiler_row(c, modes, N(modes), "way to authenticate");
     if (!mode)
         return false;
     if (first_rule)
@@ -891,11 +276,11 @@ static bool read_items(struct compiler *c, const char *start)
         if (at == l->end)
             return lexer_fail(l, start, "this namespace has no end: a `}` is missing");
         word = lexer_word(l);
-        if (span_equals(word, text_span("on")))
+        if (span_is(word, "on"))
             is_good = read_on(c, at);
-        else if (span_equals(word, text_span("when")))
+        else if (span_is(word, "when"))
             is_good = read_when(c, at);
-        else if (span_equals(word, text_span("authenticate")))
+        else if (span_is(word, "authenticate"))
             is_good = read_authenticate(c, at, first);
         else if (word.length > 0)
             is_good = lexer_unknown(l, at, "unknown word", word, known, N(known));
@@ -948,7 +333,7 @@ static bool read_namespace(struct compiler *c)
     const char *start = l->at, *at;
     struct span name;
 
-    if (!read_row(c, outermost, N(outermost), "word"))
+    if (!compiler_row(c, outermost, N(outermost), "word"))
         return false;
     lexer_skip_blank(l);
     at = l->at;

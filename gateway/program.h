@@ -5,7 +5,8 @@
 #include "gateway/table.h"
 
 /*
- * What rules are compiled to: flat arrays, made once by parser.c and template.c, walked by relay.c.
+ * What rules are compiled to: flat arrays, made once by parser.c and its helpers, walked by relay.c
+ * and its.
  * Everything here belongs to one struct rules and lives as long as it.
  */
 #define PROGRAM_NAMESPACES 64
@@ -169,5 +170,6 @@ bool program_name_is_reserved(struct span name);
 bool program_room_is_computed(struct span room);
 
 bool span_equals(struct span a, struct span b);
+bool span_is(struct span span, const char *text);
 
 #endif

@@ -23,7 +23,7 @@ struct block {
 static bool is_one_of(struct span name, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (span_equals(name, (struct span){names[i], (uint32_t)strlen(names[i])}))
+        if (span_is(name, names[i]))
             return true;
     return false;
 }
@@ -79,6 +79,11 @@ void program_free(struct block **blocks)
 bool span_equals(struct span a, struct span b)
 {
     return a.length == b.length && (a.length == 0 || memcmp(a.at, b.at, a.length) == 0);
+}
+
+bool span_is(struct span span, const char *text)
+{
+    return span.length == strlen(text) && memcmp(span.at, text, span.length) == 0;
 }
 
 /* Socket.IO protocol 5, "reserved events"; and the gateway's two-step authentication. */

@@ -41,7 +41,7 @@ static const struct value_row {
 static const struct value_row *find_row(struct span name)
 {
     for (size_t i = 0; i < ROWS; i++)
-        if (span_equals(name, (struct span){rows[i].name, (uint32_t)strlen(rows[i].name)}))
+        if (span_is(name, rows[i].name))
             return &rows[i];
     return NULL;
 }
@@ -346,7 +346,7 @@ static bool read_name(struct builder *b)
         return lexer_expected(l, "a member's name in quotes");
     if (!template_plain(b->compiler, "a member's name", &name))
         return false;
-    if (span_equals(name, (struct span){"_placeholder", 12}))
+    if (span_is(name, "_placeholder"))
         return lexer_fail(l, at, "`_placeholder` is Socket.IO's own: it stands for an attachment");
     builder_json_string(b, name);
     lexer_skip_lines(l);
