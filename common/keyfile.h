@@ -56,7 +56,8 @@ bool keyfile_write(const char *folder, const char *name, mode_t mode, const char
 /* Make folder/private where there is none, and check it; its path is written to `path`. */
 bool keyfile_make_private(char path[PATH_MAX], const char *folder, struct error *error);
 
-/* A number that changes when a key's file or the link does; what may not be looked at counts as absent. */
+/* A number that changes when a key's file or the link does; what may not be looked at counts as
+ * absent. */
 uint64_t keyfile_stamp(const char *folder);
 
 /* Which key folder/private/signing names, and whether it lies in private/; or set that. */

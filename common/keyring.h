@@ -62,7 +62,8 @@ const struct key *keyring_find(const struct keyring *keyring, const char *kid);
 /* Its keys in order of their names; NULL: `index` is beyond the last.  Borrowed. */
 const struct key *keyring_at(const struct keyring *keyring, size_t index);
 
-/* The JWK of folder/NAME.jwk without what is secret (of an `oct` key: `k`).  The caller's; NULL: error. */
+/* The JWK of folder/NAME.jwk without what is secret (of an `oct` key: `k`).  The caller's; NULL:
+ * error. */
 json_t *keyring_public_jwk(const char *folder, const char *name, struct error *error);
 
 /* The name of the key that folder/private/signing points to.  False: error. */

@@ -440,6 +440,26 @@ static void a_new_key_belongs_to_whom_its_folder_belongs_to(void **state)
     keyring_put(&keyring);
 }
 
+/* Run as root only: what root may overlook, a service may not. */
+static void a_service_refuses_a_private_folder_of_another(void **state)
+{
+    struct key *key;
+
+    (void)state;
+    generate(KEY_ES256, "pair");
+    assert_true(keyring_activate(scratch.folder, "pair", &error));
+    assert_int_equal(chmod(scratch.folder, 0755), 0);
+    assert_int_equal(chmod(in("pair.jwk"), 0644), 0);
+    assert_int_equal(chmod(in("private"), 0755), 0);
+    assert_int_equal(chown(in("private"), 12345, 12345), 0);
+    assert_int_equal(chown(in("private/pair.jwk"), 23456, 23456), 0);
+    assert_int_equal(seteuid(23456), 0);
+    key = keyring_read_signing(scratch.folder, &error);
+    assert_int_equal(seteuid(0), 0);
+    assert_null(key);
+    assert_non_null(strstr(error.text, "private belongs to user 12345"));
+}
+
 static void the_link_may_only_name_a_key_of_this_folder(void **state)
 {
     static const char *const targets[] = {
@@ -755,6 +775,7 @@ int main(void)
     const struct CMUnitTest as_root[] = {
         EACH(what_belongs_to_somebody_else_is_refused),
         EACH(a_new_key_belongs_to_whom_its_folder_belongs_to),
+        EACH(a_service_refuses_a_private_folder_of_another),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
