@@ -66,6 +66,9 @@ static const struct {
 #define RSA_NUMBERS        (sizeof rsa_numbers / sizeof rsa_numbers[0])
 /* clang-format on */
 
+static const char *const private_members[] = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"};
+#define PRIVATE_MEMBERS (sizeof private_members / sizeof private_members[0])
+
 struct keyring {
     atomic_size_t references;
     size_t n_keys;
@@ -183,15 +186,12 @@ static bool check_operations(const struct jwk *jwk)
 /* What lies in the folder itself is read by the gateway, which must never be able to sign. */
 static bool check_place(const struct jwk *jwk)
 {
-    static const char *const private_members[] = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"};
-
     if (is_secret(jwk->algorithm)) {
         if (jwk->is_private)
             return refuse(jwk, "an \"oct\" key belongs in the folder above private/");
         return keyfile_check_secret(jwk->path, &jwk->status, jwk->error);
     }
-    for (size_t i = 0; !jwk->is_private && i < sizeof private_members / sizeof *private_members;
-         i++)
+    for (size_t i = 0; !jwk->is_private && i < PRIVATE_MEMBERS; i++)
         if (json_object_get(jwk->members, private_members[i]))
             return refuse(jwk,
                           "holds the private member \"%s\": move the file into private/, "
@@ -786,11 +786,15 @@ json_t *keyring_public_jwk(const char *folder, const char *name, struct error *e
         return NULL;
     if (keyfile_read(path, false, text, &bytes, &status, error)) {
         jwk = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
-        if (!json_is_object(jwk))
+        if (!json_is_object(jwk)) {
             error_set(error, "%s: is no JWK", path);
+            json_decref(jwk);
+            jwk = NULL;
+        }
     }
     sodium_memzero(text, sizeof text);
-    json_object_del(jwk, "k");
+    for (size_t i = 0; i < PRIVATE_MEMBERS; i++)
+        json_object_del(jwk, private_members[i]);
     return jwk;
 }
 

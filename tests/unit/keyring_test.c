@@ -635,6 +635,29 @@ static void no_error_quotes_a_secret(void **state)
     free(secret);
 }
 
+/* Even of a private half that lies where it must not. */
+static void what_is_shown_of_a_key_holds_nothing_private(void **state)
+{
+    static const char *const members[] = {"k", "d", "p", "q", "dp", "dq", "qi"};
+    static const char *const names[] = {"first", "misplaced"};
+
+    (void)state;
+    generate(KEY_HS256, "first");
+    generate(KEY_RS256, "pair");
+    store("misplaced.jwk", load("private/pair.jwk"), 0600);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *jwk = keyring_public_jwk(scratch.folder, names[i], &error);
+
+        assert_non_null(json_object_get(jwk, "alg"));
+        for (size_t m = 0; m < sizeof members / sizeof *members; m++)
+            assert_null(json_object_get(jwk, members[m]));
+        json_decref(jwk);
+    }
+    store("first.jwk", json_pack("[s]", "k"), 0640);
+    assert_null(keyring_public_jwk(scratch.folder, "first", &error));
+    assert_non_null(strstr(error.text, "is no JWK"));
+}
+
 /* The PEM of a new key, by the openssl command: somebody else's hand. */
 static void make_pem(const char *options)
 {
@@ -768,6 +791,7 @@ int main(void)
         EACH(a_private_half_without_its_number_is_refused),
         EACH(key_ops_decide_between_signing_and_verifying),
         EACH(no_error_quotes_a_secret),
+        EACH(what_is_shown_of_a_key_holds_nothing_private),
         EACH(a_private_pem_becomes_both_halves),
         EACH(a_public_pem_becomes_the_public_half_alone),
         EACH(a_pem_of_another_kind_is_refused),
