@@ -6,6 +6,7 @@
 #include "gateway/lexer.h"
 
 #include "common/log.h"
+#include "common/spelling.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,61 +29,36 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Letters to add, leave out, replace or swap with their neighbour to come from `a` to `b`. */
-static size_t distance(struct span a, const char *b)
-{
-    size_t n = strlen(b), row[3][LONGEST_WORD + 1], *two = row[0], *one = row[1], *now = row[2];
-
-    if (a.length > LONGEST_WORD || n > LONGEST_WORD)
-        return LONGEST_WORD;
-    for (size_t j = 0; j <= n; j++)
-        now[j] = j;
-    for (size_t i = 1; i <= a.length; i++) {
-        size_t *oldest = two;
-
-        two = one;
-        one = now;
-        now = oldest;
-        now[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t replaced = one[j - 1] + (a.at[i - 1] != b[j - 1]);
-
-            now[j] = smaller(replaced, smaller(one[j], now[j - 1]) + 1);
-            if (i > 1 && j > 1 && a.at[i - 1] == b[j - 2] && a.at[i - 2] == b[j - 1])
-                now[j] = smaller(now[j], two[j - 2] + 1);
-        }
-    }
-    return now[n];
-}
-
 static const char *nearest(struct span word, const char *const *known, size_t n)
 {
-    size_t least = word.length / 3 + 2;
     const char *found = NULL;
+    char typed[LONGEST_WORD];
+    unsigned least = word.length; /* with no letter in common one is not near */
 
-    for (size_t i = 0; i < n; i++) {
-        size_t d = distance(word, known[i]);
-
-        if (d < least && d < strlen(known[i])) {
-            least = d;
+    snprintf(typed, sizeof typed, "%.*s", (int)smaller(word.length, LONGEST_WORD), word.at);
+    for (size_t i = 0; i < n; i++)
+        if (spelling_is_near(typed, known[i]) && spelling_distance(typed, known[i]) < least) {
+            least = spelling_distance(typed, known[i]);
             found = known[i];
         }
-    }
     return found;
 }
 
-/* The known words in a row: "a, b or c". */
+/* The known words in a row, "a, b or c"; not more than there is room for. */
 static void list_words(const char *const *known, size_t n, char *text, size_t size)
 {
     size_t length = 0;
 
     text[0] = '\0';
-    for (size_t i = 0; i < n && length < size; i++)
-        length += (size_t)snprintf(text + length, size - length, "%s%s",
-                                   i == 0       ? ""
-                                   : i == n - 1 ? " or "
-                                                : ", ",
-                                   known[i]);
+    for (size_t i = 0; i < n; i++) {
+        const char *before = i == 0 ? "" : i == n - 1 ? " or " : ", ";
+
+        if (size - length < strlen(before) + strlen(known[i]) + sizeof ", …") {
+            snprintf(text + length, size - length, ", …");
+            return;
+        }
+        length += (size_t)snprintf(text + length, size - length, "%s%s", before, known[i]);
+    }
 }
 
 /* What stands at the lexer, in words. */

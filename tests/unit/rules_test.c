@@ -302,8 +302,8 @@ static const struct {
      "r:2:25: this is always a string"},
     {ON("require string $args"),
      "r:2:25: `$args` is the whole list of arguments: it stands by itself, as in `emit others \"name\" $args`"},
-    {ON("require text $1"),
-     "r:2:18: unknown condition `text`: did you mean `set`?"},
+    {ON("require nmber $1"),
+     "r:2:18: unknown condition `nmber`: did you mean `number`?"},
     /* Limits. */
     {ON("limit"),
      "r:2:16: expected a number of events, found `}`"},
@@ -782,6 +782,20 @@ static void everything_is_bounded(void **state)
     assert_most("namespace \"/\" {}", 1024 * 1024 - 16, " ", "", "at most 1048576 bytes");
 }
 
+/* As many variables as there may be are too many to be listed. */
+static void a_list_of_what_is_known_ends_in_time(void **state)
+{
+    char *text = many("namespace \"/\" {", 60, "on \"@\" { set variable_number_@ 1 }\n",
+                      "on \"x\" { ack $q } }");
+    struct error error;
+
+    (void)state;
+    assert_null(read_exactly(text, strlen(text), NULL, &error));
+    assert_non_null(strstr(error.text, "known here: args, event, user, "));
+    assert_string_equal(strrchr(error.text, 'v'), "variable_number_8, …");
+    free(text);
+}
+
 static void a_file_is_read_and_named_in_complaints(void **state)
 {
     char path[] = "/tmp/rules_test_XXXXXX", complaint[128];
@@ -870,6 +884,7 @@ int main(void)
         cmocka_unit_test(rules_of_one_name_stand_beside_each_other),
         cmocka_unit_test(a_room_that_any_client_can_name_is_a_warning),
         cmocka_unit_test(everything_is_bounded),
+        cmocka_unit_test(a_list_of_what_is_known_ends_in_time),
         cmocka_unit_test(a_file_is_read_and_named_in_complaints),
         cmocka_unit_test(rules_live_as_long_as_somebody_holds_them),
         cmocka_unit_test(every_shipped_example_is_read),
