@@ -642,6 +642,9 @@ static void namespaces_are_found_by_name_and_inherit_nothing(void **state)
     assert_ptr_equal(b, rules_namespace_at(rules, 1));
     assert_int_equal(rules_namespace_authenticate(b), AUTHENTICATE_REQUIRED);
     assert_int_equal(rules_variables(b), 2);
+    assert_span(rules_variable_name(b, 1), "z");
+    assert_int_equal(rules_variable_find(b, (struct span){"y", 1}), 0);
+    assert_int_equal(rules_variable_find(b, (struct span){"x", 1}), 2);
     assert_int_equal(rules_variables(rules_namespace_at(rules, 0)), 1);
     assert_int_equal(rules_namespace_authenticate(rules_namespace_at(rules, 0)), AUTHENTICATE_NONE);
     assert_non_null(rules_namespace_find(rules, (struct span){"/$", 2}));
