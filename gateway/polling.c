@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SEPARATOR    '\x1e'
 #define TEXT_TYPE    "text/plain; charset=UTF-8"
@@ -275,14 +274,19 @@ static void on_post_begun(struct session *session)
         session_close(session, CLOSE_OVERLAP);
 }
 
+/*
+ * A session that polls no more may have been upgraded already.  As the reference server does, the
+ * WebSocket is opened, then closed (by attach): clients take that better than an HTTP refusal.
+ */
 static void on_upgrade(struct worker *worker, struct session *session,
                        const struct inquiry_mail *inquiry)
 {
-    if (!session || !session_begin_upgrade(session)) {
-        refuse(worker, inquiry, session ? ENGINE_BAD_REQUEST : ENGINE_SESSION_UNKNOWN);
+    if (session && !session_begin_upgrade(session)) {
+        refuse(worker, inquiry, ENGINE_BAD_REQUEST);
         return;
     }
-    timer_arm(&worker->upgrade, &session->polling->upgrade, worker->now_ms);
+    if (session)
+        timer_arm(&worker->upgrade, &session->polling->upgrade, worker->now_ms);
     answer_request(worker, inquiry->from, inquiry->number, &(struct answer){.status = 101});
 }
 
@@ -332,7 +336,7 @@ static void attach(struct worker *worker, const uint8_t *sid, int fd, const void
     if (session && session->state == SESSION_UPGRADING && session->fd < 0)
         session_attach(session, fd, first, bytes);
     else
-        close(fd);
+        websocket_turn_away(fd);
 }
 
 static void deliver_handover(struct mail *mail, void *receiver)

@@ -228,7 +228,7 @@ static void set_scene(struct scene *scene, struct socket *socket)
         .rules = socket->space,
         .variable = socket->variable,
         .id = {scene->id, SESSION_ID_TEXT},
-        .auth = {socket->auth, socket->auth_length},
+        .auth = socket->auth ? (struct span){socket->auth, socket->auth_length} : TEXT_SPAN("{}"),
         .claim = worker->claim,
         .buckets = &socket->buckets,
         .now_s = clock_wall_s(),

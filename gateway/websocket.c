@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <wslay/wslay.h>
 
 #define READ_BYTES   65536
@@ -375,6 +376,15 @@ struct packet *websocket_close_frame(uint16_t code)
     uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code};
 
     return packet_new_frame(OPCODE_CLOSE, payload, sizeof payload);
+}
+
+void websocket_turn_away(int fd)
+{
+    struct packet *frame = websocket_close_frame(1002);
+
+    (void)!send(fd, frame->frame, frame->frames, MSG_NOSIGNAL | MSG_DONTWAIT);
+    packet_put(&frame);
+    close(fd);
 }
 
 void websocket_release(struct session *session)

@@ -17,6 +17,9 @@ void websocket_flush(struct session *session);
 /* A close frame with this code; after it the client only has to close. */
 struct packet *websocket_close_frame(uint16_t code);
 
+/* Close a connection that belongs to no session. */
+void websocket_turn_away(int fd);
+
 /* Read what has arrived by now. */
 void websocket_read_now(struct session *session);
 

@@ -117,7 +117,8 @@ static bool is_finished(struct worker *worker)
 
 static int wait_ms(const struct worker *worker, uint64_t next_ms)
 {
-    uint64_t wait = next_ms > worker->now_ms ? next_ms - worker->now_ms : 0;
+    uint64_t now_ms = clock_monotonic_ms(); /* the turn has taken its time */
+    uint64_t wait = next_ms > now_ms ? next_ms - now_ms : 0;
 
     wait = earlier(wait, http_timeout_ms(worker->http));
     wait = earlier(wait, MAX_WAIT_MS);
@@ -150,6 +151,8 @@ static void turn(struct worker *worker)
     n = epoll_wait(worker->epoll_fd, event, EVENTS_A_TURN, wait_ms(worker, next_ms));
     worker->now_ms = clock_monotonic_ms();
     atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
+    if (worker->now_ms >= next_ms) /* what is overdue happened before what arrives only now */
+        run_timers(worker);
     for (int i = 0; i < n; i++) {
         struct watch *watch = event[i].data.ptr;
 

@@ -1,0 +1,38 @@
+/*
+ * The gateway with an echo in the place of Socket.IO: every Engine.IO message comes back as it was.
+ * What the public Engine.IO test suites expect to talk to; linked with all of the gateway but
+ * socketio.c.
+ */
+#include "gateway/socketio.h"
+
+void socketio_text(struct session *session, const char *text, size_t length)
+{
+    struct span piece = {text, (uint32_t)length};
+
+    session_send_packet(session, packet_new((struct span){"4", 1}, &piece, 1, NULL, 0));
+}
+
+void socketio_binary(struct session *session, const uint8_t *bytes, size_t length)
+{
+    session_send_packet(session, packet_new_frame(OPCODE_BINARY, bytes, length));
+}
+
+void socketio_deliver(struct socket *socket, struct parcel *parcel)
+{
+    (void)socket, (void)parcel;
+}
+
+void socketio_close(struct session *session, enum close_reason reason)
+{
+    (void)session, (void)reason;
+}
+
+void socketio_adopt(struct session *session)
+{
+    (void)session;
+}
+
+void socketio_reap(struct worker *worker)
+{
+    (void)worker;
+}
