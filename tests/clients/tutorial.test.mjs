@@ -27,12 +27,15 @@ test('the tutorial: a form, a token, io.connect with it in the query, and the lo
     assert.equal(claims.first_name, 'Ann');
     assert.equal(claims.email, 'ann@example.org');
 
-    const socket = io.connect(web, { query: 'token=' + token, transports: ['websocket'] });
-    t.after(() => socket.disconnect());
-    await next(socket, 'connect');
-    await sp.gateway.logged(/connected: ann@example\.org/);
-    socket.disconnect();
-    await sp.gateway.logged(/ann@example\.org/, { from: sp.gateway.lines.length });
+    for (const options of [{}, { transports: ['websocket'] }]) {
+        const from = sp.gateway.lines.length;
+        const socket = io.connect(web, { query: 'token=' + token, forceNew: true, ...options });
+        t.after(() => socket.disconnect());
+        await next(socket, 'connect');
+        await sp.gateway.logged(/connected: ann@example\.org/, { from });
+        socket.disconnect();
+        await sp.gateway.logged(/disconnect: ann@example\.org/, { from });
+    }
 });
 
 test('the login page is told what was wrong', async (t) => {
