@@ -1,0 +1,3 @@
+import { suite } from './webservers_suite.mjs';
+
+suite('nginx');

@@ -1,0 +1,278 @@
+/* What has to hold behind each web server, with the files of deploy/ as they are shipped. */
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { test } from 'node:test';
+import { io } from 'socket.io-client';
+import { instance, next, payload, rawClient, request, until, within } from '../lib.mjs';
+import { loginAlone, loginWays, webServer } from './webservers.mjs';
+
+const rules = `namespace "/" {
+    authenticate required
+    on "echo" { ack $1 }
+    on "say" { emit others $1 }
+}`;
+const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
+const right = 'username=ann&password=correct+horse';
+
+/* One request over `agent`: {status, body, port}, the last ours, by which a connection is known. */
+function ask(url, { agent, ...options }, body) {
+    return within(new Promise((resolve, reject) => {
+        const sent = http.request(url, { agent, ...options }, (answer) => {
+            const port = answer.socket.localPort;
+            let text = '';
+            answer.on('data', (part) => { text += part; });
+            answer.on('end', () => resolve({ status: answer.statusCode, body: text, port }));
+            answer.on('error', reject);
+        });
+        sent.on('error', reject);
+        sent.end(body);
+    }), `an answer from ${url}`);
+}
+
+const login = (web, body = right, headers = {}, options = {}) =>
+    ask(`${web.url}/login`, { method: 'POST', headers: { ...form, ...headers }, ...options }, body);
+
+async function tokenFrom(web) {
+    const { status, body } = await login(web);
+    assert.equal(status, 200, body);
+    return JSON.parse(body).token;
+}
+
+/* The real client; without further options it polls first and then upgrades. */
+function client(t, url, token, options = {}) {
+    const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, rejectUnauthorized: false,
+        auth: { token }, ...options });
+    t.after(() => socket.disconnect());
+    return socket;
+}
+
+async function connected(t, url, token, options) {
+    const socket = client(t, url, token, options);
+    await next(socket, 'connect');
+    if (!options?.transports && socket.io.engine.transport.name !== 'websocket') await next(socket.io.engine, 'upgrade');
+    return socket;
+}
+
+async function raw(t, web, { query = '', ...options } = {}) {
+    const { ws, receive, status, send } = rawClient(`${web.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket${query}`, options);
+    t.after(() => ws.terminate());
+    return { ws, receive, send, status: await status() };
+}
+
+const polling = (web, { query = '', ...options } = {}, body) =>
+    ask(`${web.url}/socket.io/?EIO=4&transport=polling${query}`, { method: body === undefined ? 'GET' : 'POST', ...options }, body);
+
+/* Exactly these are let in of three WebSockets and three polling clients from 127.0.0.5, then one from 127.0.0.6. */
+async function admitted(t, web) {
+    const headers = () => ({ 'X-Forwarded-For': `203.0.113.${Math.floor(Math.random() * 250)}` });
+    const from = [];
+    for (let i = 0; i < 2; i++) from.push((await raw(t, web, { localAddress: '127.0.0.5', headers: headers() })).status);
+    from.push((await polling(web, { localAddress: '127.0.0.5', headers: headers() })).status);
+    from.push((await raw(t, web, { localAddress: '127.0.0.5', headers: headers() })).status);
+    from.push((await raw(t, web, { localAddress: '127.0.0.6' })).status);
+    return from;
+}
+
+export function suite(kind) {
+    for (const way of loginWays(kind)) {
+        test(`${kind}: login by ${way}`, async (t) => {
+            const sp = way === 'fastcgi' ? await instance(t, { rules }) : loginAlone(t);
+            const web = await webServer(t, kind, sp, { way });
+            const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+            t.after(() => agent.destroy());
+
+            assert.equal(payload(await tokenFrom(web)).sub, 'ann');
+            assert.equal((await login(web, 'username=ann&password=guess')).status, 401);
+            assert.equal((await login(web, right, { 'Transfer-Encoding': 'chunked' })).status, 200);
+
+            /* The address is the peer's, whatever the peer says. */
+            await login(web, right, { 'X-Forwarded-For': '203.0.113.7' }, { localAddress: '127.0.0.5' });
+            const said = () => web.logs() + (sp.login?.output() ?? '');
+            await until(() => said().includes('login: ann from 127.0.0.5'), 'the login to be logged');
+            assert.ok(!said().includes('from 203.0.113.7'));
+
+            /* Too long, by the service's own measure: the connection lives. */
+            const ports = new Set();
+            for (const [body, status] of [[right, 200], ['x'.repeat(20_000), 413], ['x'.repeat(500_000), 413], [right, 200]]) {
+                const answer = await login(web, body, {}, { agent });
+                assert.equal(answer.status, status, answer.body);
+                ports.add(answer.port);
+                if (status === 413) assert.equal(JSON.parse(answer.body).error, 'content_too_large');
+            }
+            assert.equal(ports.size, 1);
+            assert.equal((await login(web, 'x'.repeat(3_000_000))).status, 413);
+
+            for (const other of ['/loginx', '/login%2f', '/Login'])
+                assert.equal((await ask(web.url + other, { method: 'POST', headers: form }, right)).body.includes('token'), false, other);
+        });
+    }
+
+    test(`${kind}: stock clients, polling and upgraded, plain and by TLS`, async (t) => {
+        const sp = await instance(t, { rules });
+        const web = await webServer(t, kind, sp);
+        const token = await tokenFrom(web);
+        const sockets = await Promise.all([web.url, web.tlsUrl].flatMap((url) => [
+            connected(t, url, token), connected(t, url, token, { transports: ['polling'] }),
+            connected(t, url, token, { transports: ['websocket'] })]));
+
+        for (const [i, socket] of sockets.entries()) {
+            const heard = sockets.filter((other) => other !== socket).map((other) => next(other, 'say'));
+            socket.emit('say', { from: i, bytes: Buffer.alloc(70_000, i) });
+            for (const [message] of await Promise.all(heard)) {
+                assert.equal(message.from, i);
+                assert.ok(Buffer.from(message.bytes).equals(Buffer.alloc(70_000, i)));
+            }
+            const long = 'x'.repeat(900_000);
+            assert.equal(await socket.emitWithAck('echo', long), long);
+        }
+        assert.deepEqual(sockets.map((socket) => socket.io.engine.transport.name),
+            ['websocket', 'polling', 'websocket', 'websocket', 'polling', 'websocket']);
+    });
+
+    test(`${kind}: a page's own origin is known behind TLS, and others are refused`, async (t) => {
+        const sp = await instance(t, { rules });
+        const web = await webServer(t, kind, sp);
+        const from = async (url, Origin) =>
+            (await raw(t, { url }, { headers: { Origin }, rejectUnauthorized: false })).status;
+        assert.equal(await from(web.tlsUrl, web.tlsUrl), 101);
+        assert.equal(await from(web.url, web.url), 101);
+        assert.equal(await from(web.tlsUrl, 'https://example.net'), 403);
+    });
+
+    test(`${kind}: limits count the client's address, which it cannot choose`, async (t) => {
+        const sp = await instance(t, { rules, login: false, settings: { 'gateway.limits.per_address': 3 } });
+        const web = await webServer(t, kind, sp);
+        assert.deepEqual(await admitted(t, web), [101, 101, 200, 403, 101]);
+    });
+
+    test(`${kind}: what a proxy says that is not configured is not believed`, async (t) => {
+        const sp = await instance(t, { rules, login: false,
+            settings: { 'gateway.limits.per_address': 3, 'gateway.trusted_proxies': '192.0.2.1' } });
+        const web = await webServer(t, kind, sp);
+        assert.deepEqual(await admitted(t, web), [101, 101, 200, 403, 403]);
+    });
+
+    test(`${kind}: bodies of long-polling, chunked and too long`, async (t) => {
+        const sp = await instance(t, { rules, login: false });
+        const web = await webServer(t, kind, sp);
+        const { body } = await polling(web);
+        const query = `&sid=${JSON.parse(body.slice(1)).sid}`;
+        const chunked = { query, headers: { 'Transfer-Encoding': 'chunked' } };
+
+        assert.equal((await polling(web, chunked, `40${JSON.stringify({ token: sp.token() })}`)).body, 'ok');
+        assert.match((await polling(web, { query })).body, /^40\{"sid"/);
+        assert.equal((await polling(web, chunked, '420["echo","chunked"]')).body, 'ok');
+        assert.equal((await polling(web, { query })).body, '430["chunked"]');
+        for (const options of [{ query }, chunked]) assert.equal((await polling(web, options, `4${'x'.repeat(1_040_000)}`)).status, 413);
+        assert.equal((await polling(web)).status, 200);
+    });
+
+    test(`${kind}: a token in the query comes into no log`, async (t) => {
+        const sp = await instance(t, { rules });
+        const web = await webServer(t, kind, sp);
+        const token = sp.token();
+        const tries = async () => {
+            for (const way of ['/socket.io/', '//socket.io/', '/x/../socket.io/', '/socket.io/../socket.io/'])
+                await request(`${web.url}${way}?EIO=4&transport=polling&token=${token}`);
+            await raw(t, web, { query: `&token=${token}` });
+            await connected(t, web.url, undefined, { query: { token } }).catch(() => {});
+        };
+        await tries();
+        await sp.gateway.stop();
+        assert.ok([502, 503].includes((await polling(web, { query: `&token=${token}` })).status));
+        await tries().catch(() => {});
+        await request(`${web.url}/page.html?seen=1`);
+        await web.stop();
+        assert.match(web.logs(), /\/socket\.io\/ /);
+        assert.match(web.logs(), /page\.html\?seen=1/);
+        assert.ok(!web.logs().includes(token.slice(0, 40)), web.logs());
+    });
+
+    test(`${kind}: silence that only pings break ends nothing`, async (t) => {
+        const sp = await instance(t, { rules, settings: { 'gateway.ping_interval': '2s', 'gateway.ping_timeout': '2s' } });
+        const web = await webServer(t, kind, sp, { idle_s: 4 });
+        await stayConnected(t, web, await tokenFrom(web), 9000);
+    });
+
+    test(`${kind}: the time of silence is what the file says`, async (t) => {
+        const sp = await instance(t, { rules });
+        const web = await webServer(t, kind, sp, { idle_s: 1 });
+        const socket = await connected(t, web.url, await tokenFrom(web), { reconnection: false });
+        const [reason] = await next(socket, 'disconnect');
+        assert.equal(reason, 'transport close');
+    });
+
+    test(`${kind}: restarted or reloaded underneath, clients come back by themselves`, async (t) => {
+        const sp = await instance(t, { rules });
+        const web = await webServer(t, kind, sp);
+        const token = await tokenFrom(web);
+        const sockets = [await connected(t, web.url, token), await connected(t, web.url, token, { transports: ['polling'] }),
+            await connected(t, web.tlsUrl, token)];
+        const again = async (action) => {
+            const back = sockets.map((socket) => next(socket, 'disconnect').then(() => next(socket, 'connect')));
+            await action();
+            await Promise.all(back);
+            for (const socket of sockets) assert.equal(await socket.emitWithAck('echo', 'back'), 'back');
+        };
+        await again(async () => {
+            await web.stop();
+            await web.start();
+        });
+        await again(async () => {
+            await sp.gateway.stop();
+            await sp.startGateway();
+        });
+        web.reload();
+        const reloaded_ms = performance.now();
+        for (let i = 0; i < 40; i++) {
+            await until(async () => (await login(web).catch(() => null))?.status === 200, 'a login after the reload');
+            await until(() => sockets.every(({ connected: is }) => is), 'everyone to be back');
+            await new Promise((resolve) => setTimeout(resolve, 25));
+        }
+        t.diagnostic(`${Math.round(performance.now() - reloaded_ms)} ms`);
+        for (const socket of sockets) assert.equal(await socket.emitWithAck('echo', 'there'), 'there');
+        await connected(t, web.url, token);
+    });
+
+    test(`${kind}: a thousand WebSockets, and logging in meanwhile`, async (t) => {
+        const sp = await instance(t, { rules, settings: { 'gateway.limits.per_address': 0, 'gateway.limits.per_user': 0 } });
+        const web = await webServer(t, kind, sp, { sockets: 1000 });
+        const token = await tokenFrom(web);
+        const sockets = await thousand(t, web, 1000);
+
+        assert.equal((await login(web)).status, 200);
+        const late = await connected(t, web.url, token);
+        assert.equal(await late.emitWithAck('echo', 'late'), 'late');
+        for (const { send } of sockets) send(`40${JSON.stringify({ token })}`);
+        for (const { receive } of sockets) assert.match(await receive(), /^40\{/);
+        late.emit('say', 'all');
+        for (const { receive } of sockets) assert.equal(await receive(), '42["say","all"]');
+        assert.equal((await login(web)).status, 200);
+    });
+}
+
+/* `n` WebSockets at rest, opened twenty at a time. */
+export async function thousand(t, web, n) {
+    const sockets = [];
+    while (sockets.length < n) {
+        const some = await Promise.all(Array.from({ length: 20 }, () => raw(t, web)));
+        for (const { status, receive } of some) {
+            assert.equal(status, 101, `WebSocket ${sockets.length}`);
+            assert.match(await receive(), /^0\{/);
+        }
+        sockets.push(...some);
+    }
+    return sockets;
+}
+
+/* Nobody is disconnected in `ms`, upgraded, polling or by TLS, and all still answer after it. */
+export async function stayConnected(t, web, token, ms) {
+    const sockets = [await connected(t, web.url, token), await connected(t, web.url, token, { transports: ['polling'] }),
+        await connected(t, web.tlsUrl, token)];
+    const lost = sockets.map((socket) => new Promise((_, reject) => {
+        socket.once('disconnect', (reason) => reject(new Error(`${socket.io.engine.transport.name}: ${reason}`)));
+    }));
+    await Promise.race([...lost, new Promise((resolve) => setTimeout(resolve, ms))]);
+    for (const socket of sockets) assert.equal(await socket.emitWithAck('echo', 'still here'), 'still here');
+    for (const promise of lost) promise.catch(() => {});
+}
