@@ -66,6 +66,19 @@ gate_result gate_check(const struct snapshot *snapshot, struct span text, int64_
     return TOKEN_OK;
 }
 
+char *gate_auth(struct span payload, bool whole)
+{
+    json_t *object = payload.length ? json_loadb(payload.at, payload.length, 0, NULL) : NULL;
+    char *auth = NULL;
+
+    if (!whole)
+        json_object_del(object, "token");
+    if (json_object_size(object) > 0)
+        auth = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return auth;
+}
+
 struct identity *identity_get(struct identity *identity)
 {
     identity->references++;

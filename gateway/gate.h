@@ -30,6 +30,13 @@ typedef unsigned gate_result;
 /* TOKEN_OK: *identity is the caller's reference. */
 gate_result gate_check(const struct snapshot *snapshot, struct span token, int64_t now_s,
                        struct identity **identity);
+
+/*
+ * What a CONNECT's payload (an object, or empty) brought beside a token, as JSON for `$auth`; NULL when there is
+ * nothing.  The caller's, to be freed with free().  With `whole` a `token` is kept too.
+ */
+char *gate_auth(struct span payload, bool whole);
+
 struct identity *identity_get(struct identity *identity);
 void identity_put(struct identity **identity);
 

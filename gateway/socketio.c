@@ -367,19 +367,14 @@ static struct span connect_token(struct span payload, char *buffer, size_t size)
     return length < 0 ? (struct span){"?", 1} : (struct span){buffer, (uint32_t)length};
 }
 
-/* What CONNECT brought besides a token, for `$auth`. */
 static void keep_auth(struct socket *socket, struct span payload)
 {
-    uint64_t limit = worker_of(socket)->snapshot->config->limits_kept_bytes;
-    json_t *object = payload.length ? json_loadb(payload.at, payload.length, 0, NULL) : NULL;
+    bool takes_tokens = rules_namespace_authenticate(socket->space) != AUTHENTICATE_NONE;
 
-    if (rules_namespace_authenticate(socket->space) != AUTHENTICATE_NONE)
-        json_object_del(object, "token");
-    if (json_object_size(object) > 0 && payload.length <= limit)
-        socket->auth = json_dumps(object, JSON_COMPACT);
-    if (socket->auth)
-        socket->auth_length = (uint32_t)strlen(socket->auth);
-    json_decref(object);
+    if (payload.length > worker_of(socket)->snapshot->config->limits_kept_bytes)
+        return;
+    socket->auth = gate_auth(payload, !takes_tokens);
+    socket->auth_length = socket->auth ? (uint32_t)strlen(socket->auth) : 0;
 }
 
 static gate_result check_token(struct session *session, const struct rules_namespace *space,
