@@ -370,8 +370,9 @@ static struct span connect_token(struct span payload, char *buffer, size_t size)
 static void keep_auth(struct socket *socket, struct span payload)
 {
     bool takes_tokens = rules_namespace_authenticate(socket->space) != AUTHENTICATE_NONE;
+    uint64_t limit = worker_of(socket)->snapshot->config->limits_kept_bytes;
 
-    if (payload.length > worker_of(socket)->snapshot->config->limits_kept_bytes)
+    if (limit && payload.length > limit)
         return;
     socket->auth = gate_auth(payload, !takes_tokens);
     socket->auth_length = socket->auth ? (uint32_t)strlen(socket->auth) : 0;
