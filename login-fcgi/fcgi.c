@@ -194,15 +194,22 @@ static ssize_t stream_read(void *source, char *buffer, size_t size)
     return n > 0 ? n : FCGX_GetError(in) ? -1 : 0;
 }
 
-static void send_answer(FCGX_Stream *out, const struct answer *answer, bool with_body)
+/*
+ * One write for all of it: lighttpd closes as soon as it has what Content-Length says.  The stream
+ * that is closed last says that the request has ended, and its buffer, which held the token, is
+ * free from wrNext on.
+ */
+static void send_answer(FCGX_Request *stream, const struct answer *answer, bool with_body)
 {
+    const unsigned char *end = stream->out->stop;
     char head[ANSWER_HEAD_SIZE];
 
-    FCGX_PutStr(head, (int)answer_head(answer, head), out);
+    FCGX_PutStr(head, (int)answer_head(answer, head), stream->out);
     if (with_body)
-        FCGX_PutStr(answer->body, (int)answer->body_bytes, out);
-    FCGX_FFlush(out);
-    sodium_memzero(out->wrNext, (size_t)(out->stop - out->wrNext)); /* it held the token */
+        FCGX_PutStr(answer->body, (int)answer->body_bytes, stream->out);
+    FCGX_FClose(stream->err);
+    FCGX_FClose(stream->out);
+    sodium_memzero(stream->out->wrNext, (size_t)(end - stream->out->wrNext));
 }
 
 /* False: the peer failed. */
@@ -221,7 +228,7 @@ static bool serve_request(struct worker *worker, struct connection *connection,
         routes_answer(service, worker->database, &request, &answer);
         atomic_store(&connection->deadline_ms,
                      clock_monotonic_ms() + service->config->login_timeout);
-        send_answer(stream->out, &answer, strcmp(request.method, "HEAD") != 0);
+        send_answer(stream, &answer, strcmp(request.method, "HEAD") != 0);
         answer_wipe(&answer);
     }
     request_fini(&request);

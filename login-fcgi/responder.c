@@ -70,19 +70,31 @@ static struct timespec pause_time(void)
     return (struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
 }
 
-/* Until a signal says stop. */
+static uint64_t stamp_of_keys(void)
+{
+    struct service *service = service_get();
+    uint64_t stamp = keyring_stamp(service->config->keys);
+
+    service_put(&service);
+    return stamp;
+}
+
+/* Until a signal says stop.  Changed keys need none to be read anew. */
 static void supervise(struct fcgi *fcgi, const char *path, const sigset_t *signals)
 {
     struct service *running = service_get();
+    uint64_t stamp = running->keys_stamp, now;
     int signal_number = -1;
 
     while (signal_number != SIGTERM && signal_number != SIGINT) {
         const struct timespec pause = pause_time();
 
         signal_number = sigtimedwait(signals, NULL, &pause);
-        if (signal_number == SIGHUP) {
+        now = stamp_of_keys();
+        if (signal_number == SIGHUP || now != stamp) {
             daemon_reloading();
             reload(path, running->config);
+            stamp = now;
             daemon_ready();
         }
         fcgi_drop_late(fcgi);

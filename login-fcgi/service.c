@@ -36,6 +36,8 @@ struct service *service_read(const char *path, struct error *error)
 
     atomic_init(&service->references, 1);
     service->config = config_read(path, error);
+    if (service->config)
+        service->keys_stamp = keyring_stamp(service->config->keys);
     if (service->config && check(service->config, error))
         service->key = keyring_read_signing(service->config->keys, error);
     if (!service->key)

@@ -15,6 +15,7 @@ struct service {
     atomic_uint references;
     struct config *config;
     struct key *key;
+    uint64_t keys_stamp; /* keyring_stamp, from just before the key was read */
 };
 
 /* Read and check the config at `path` and all it names that we need; NULL: error. */

@@ -66,10 +66,12 @@ function parse(text) {
 /*
  * A connection to the FastCGI socket `where` (a path, or a port of 127.0.0.1).  `answer()` is the
  * next {status, headers, body}, or null when the connection ends first; `closed()` waits for that
- * end and gives the milliseconds since it was opened.
+ * end and gives the milliseconds since it was opened.  With {allowHalfOpen: true} it stays open when
+ * the other side has closed.
  */
-export async function fastcgiConnect(t, where) {
-    const socket = typeof where === 'number' ? net.connect(where, '127.0.0.1') : net.connect(where);
+export async function fastcgiConnect(t, where, options = {}) {
+    const address = typeof where === 'number' ? { host: '127.0.0.1', port: where } : { path: where };
+    const socket = net.connect({ ...address, ...options });
     const waiting = [];
     const answers = [];
     const opened_ms = performance.now();
@@ -89,10 +91,7 @@ export async function fastcgiConnect(t, where) {
     });
     const closed = new Promise((resolve) => socket.on('close', () => {
         resolve(performance.now() - opened_ms);
-        for (;;) {
-            if (!waiting.length) break;
-            waiting.shift()(null);
-        }
+        while (waiting.length) waiting.shift()(null);
         answers.push(null);
     }));
     await within(new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject)),
