@@ -33,9 +33,8 @@ static bool is_full(const struct relay_bucket *bucket, const struct limit *limit
 
 static void refill(struct relay_bucket *bucket, const struct limit *limit, uint64_t now_ms)
 {
-    uint64_t passed = now_ms - bucket->at_ms, refilled;
+    uint64_t refilled = (now_ms - bucket->at_ms) * limit->n;
 
-    refilled = passed < limit->period_ms ? passed * limit->n : UINT64_MAX;
     bucket->used -= refilled < bucket->used ? refilled : bucket->used;
     bucket->at_ms = now_ms;
 }
@@ -96,15 +95,6 @@ static void copy_rendered(const struct rendering *r, char *to)
     }
 }
 
-/* Is all of it there, also what comes from a `set` of the same rule? */
-static bool is_whole(const struct rendering *r)
-{
-    for (size_t i = 0; i < r->n; i++)
-        if (!r->span[i].at)
-            return false;
-    return true;
-}
-
 static enum value_type type_of(struct run *run, const struct template *template)
 {
     char scratch[RENDER_NUMBER_BYTES];
@@ -133,7 +123,9 @@ static uint64_t kept_bytes(const struct run *run)
     return bytes;
 }
 
-/* Phase one of `set`: what later templates of the rule will find; only such as fit into a string.
+/*
+ * Phase one of `set`: what later templates of the rule will find; the text only of what can stand
+ * in a room's name.  What is too long to be noted makes everything with it in it too long.
  */
 static bool note_set(struct run *run, enum value_type type, const struct rendering *r)
 {
@@ -141,7 +133,7 @@ static bool note_set(struct run *run, enum value_type type, const struct renderi
     struct json_value *value = &run->set[run->n_sets++];
 
     *value = (struct json_value){.text = {NULL, bytes}, .type = type};
-    if ((type == VALUE_STRING || type == VALUE_INTEGER) && is_whole(r) &&
+    if ((type == VALUE_STRING || type == VALUE_INTEGER) &&
         bytes <= sizeof run->set_text - run->set_bytes) {
         value->text.at = run->set_text + run->set_bytes;
         copy_rendered(r, run->set_text + run->set_bytes);

@@ -368,7 +368,6 @@ static bool unset(struct compiler *c, const struct row *row)
     if (!action || !read_variable(c, &action->index))
         return false;
     c->variable[action->index].known = KNOWN_UNSET;
-    c->variable[action->index].set_by = 0;
     return true;
 }
 

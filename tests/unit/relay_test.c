@@ -28,7 +28,8 @@ struct fake {
     struct relay_bucket *buckets;
     char room[MAX_ROOMS][PROGRAM_ROOM_BYTES + 1];
     unsigned rooms;
-    bool breaks; /* every emission loses the variables, as if the socket had ended */
+    bool is_acting; /* phase two: only then may counts be asked for */
+    bool breaks;    /* every emission loses the variables, as if the socket had ended */
     struct relay_verdict verdict;
     char log[8192];
     size_t logged;
@@ -149,6 +150,7 @@ static void fake_ack(struct relay_stage *stage, const struct relay_message *mess
 /* Ten others are everywhere, and we where we are. */
 static uint64_t fake_count(struct relay_stage *stage, struct span room)
 {
+    assert_true(fake_of(stage)->is_acting);
     return find_room(fake_of(stage), room) >= 0 ? 11 : 10;
 }
 
@@ -220,6 +222,13 @@ static void fake_auth(struct fake *f, const char *auth)
     f->stage.auth = (struct span){auth, (uint32_t)strlen(auth)};
 }
 
+static void act(struct fake *f)
+{
+    f->is_acting = true;
+    relay_act(&f->stage, &f->verdict);
+    f->is_acting = false;
+}
+
 /* A client sends this, with attachments <a>, <b>, …  What was done, a line each. */
 static const char *sends_binary(struct fake *f, const char *json, uint32_t attachments)
 {
@@ -242,7 +251,7 @@ static const char *sends_binary(struct fake *f, const char *json, uint32_t attac
     f->verdict = relay_check_event(&f->stage);
     assert_int_equal(f->logged, 0); /* no effect in phase one */
     if (f->verdict.result == RELAY_DONE)
-        relay_act(&f->stage, &f->verdict);
+        act(f);
     else
         relay_refuse(&f->stage, &f->verdict);
     f->stage.event = NULL;
@@ -263,7 +272,7 @@ static const char *moment(struct fake *f, enum rules_moment which)
     f->verdict = relay_check_moment(&f->stage, which);
     assert_int_equal(f->logged, 0);
     if (f->verdict.result == RELAY_DONE)
-        relay_act(&f->stage, &f->verdict);
+        act(f);
     return f->log;
 }
 
@@ -592,11 +601,13 @@ static void a_socket_keeps_so_many_bytes_and_no_more(void **state)
     struct fake f;
 
     (void)state;
-    fake_init(&f,
-              IN("on \"a\" { set a $1 }\non \"b\" { set b $1; unset b; set b $2; join \"r\" }"));
+    fake_init(&f, IN("on \"a\" { set a $1 }\non \"again\" { set a $1 }\non \"b\" { set b $1; unset "
+                     "b; set b $2; join \"r\" }"));
     f.stage.max_kept_bytes = 20;
     assert_string_equal(sends(&f, "[\"a\",\"34567890\"]"), "ack []\n");
     assert_string_equal(sends(&f, "[\"a\",\"09876543\"]"), "ack []\n");
+    assert_string_equal(sends(&f, "[\"again\",\"34567890123\"]"), "ack []\n");
+    assert_string_equal(sends(&f, "[\"again\",\"34567890\"]"), "ack []\n");
     assert_string_equal(sends(&f, "[\"b\",\"3456\",\"3\"]"), "join r\nack []\n");
     assert_string_equal(sends(&f, "[\"b\",\"345\",\"345\"]"), "join r\nack []\n");
     assert_string_equal(sends(&f, "[\"b\",\"3456\",\"345\"]"),
@@ -891,6 +902,12 @@ static void a_room_name_ends_at_its_bound(void **state)
     assert_done(rules, event, "ack [{\"error\":\"bad argument\"}]\n");
     snprintf(event, sizeof event, "[\"x\",\"\\u00e9%s\"]", name + 1);
     assert_done(rules, event, "ack [{\"error\":\"bad argument\"}]\n");
+    /* A count is taken for the longest number there is. */
+    snprintf(event, sizeof event, "[\"x\",\"%.*s\"]", 236, name);
+    snprintf(log, sizeof log, "join %.*s10\nack []\n", 236, name);
+    assert_done(ON("join \"$1$count(\\\"a\\\")\""), event, log);
+    snprintf(event, sizeof event, "[\"x\",\"%.*s\"]", 237, name);
+    assert_done(ON("join \"$1$count(\\\"a\\\")\""), event, "ack [{\"error\":\"bad argument\"}]\n");
 }
 
 #define PLACEHOLDER(n) "{\"_placeholder\":true,\"num\":" #n "}"

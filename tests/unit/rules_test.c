@@ -694,6 +694,8 @@ static void layout_is_free_where_nothing_is_ambiguous(void **state)
            "$args }"),
         IN("on \"x\" { emit to \"$user.\" \"a\" \"$user: $1!\", \"[$id]\", \"$claims.a.\" }"),
         IN("on \"x\" { ack \"$count(\\\"a$1\\\")\", $count( \"b\" ) }"),
+        IN("on \"x\" { set a 1.5 }\non \"y\" { join \"$a\" }\non \"z\" { unset a }\non \"\" { ack "
+           "$a }"),
         IN("on \"x\" { set a 1; ack $a; unset a; set a \"$1\"; emit self \"a\" $a }"),
     };
 
