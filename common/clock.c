@@ -29,6 +29,13 @@ uint64_t clock_monotonic_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t clock_monotonic_ns(void)
+{
+    struct timespec now = read_clock(CLOCK_MONOTONIC);
+
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 int64_t clock_wall_s(void)
 {
     if (atomic_load(&frozen))

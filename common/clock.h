@@ -6,6 +6,9 @@
 /* Milliseconds that never step: for timeouts and intervals. */
 uint64_t clock_monotonic_ms(void);
 
+/* The same in nanoseconds, for measuring; never frozen. */
+uint64_t clock_monotonic_ns(void);
+
 /* Seconds since 1970, which may step: for `exp`, `iat` and what people read. */
 int64_t clock_wall_s(void);
 

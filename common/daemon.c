@@ -4,15 +4,20 @@
  */
 #include "common/daemon.h"
 
+#include "common/log.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,4 +101,28 @@ uint64_t daemon_raise_descriptor_limit(void)
         return 1024;
     wanted = (struct rlimit){limit.rlim_max, limit.rlim_max};
     return setrlimit(RLIMIT_NOFILE, &wanted) ? limit.rlim_cur : wanted.rlim_cur;
+}
+
+#define JOURNAL_FIELDS      8
+#define JOURNAL_FIELD_BYTES 512
+
+bool daemon_journal(int priority, const char *text, const struct log_field *fields, size_t n)
+{
+    static const char message[] = "MESSAGE=";
+    char field[JOURNAL_FIELDS][JOURNAL_FIELD_BYTES], whole[4096 + sizeof message];
+    struct iovec piece[JOURNAL_FIELDS + 2];
+    int used = 0;
+
+    assert(n <= JOURNAL_FIELDS - 1);
+    snprintf(whole, sizeof whole, "%s%s", message, text);
+    piece[used++] = (struct iovec){whole, strlen(whole)};
+    snprintf(field[0], sizeof field[0], "PRIORITY=%d", priority);
+    piece[used++] = (struct iovec){field[0], strlen(field[0])};
+    for (size_t i = 0; i < n; i++) {
+        if (!fields[i].value)
+            continue;
+        snprintf(field[i + 1], sizeof field[i + 1], "%s=%s", fields[i].name, fields[i].value);
+        piece[used++] = (struct iovec){field[i + 1], strlen(field[i + 1])};
+    }
+    return sd_journal_sendv(piece, used) == 0;
 }

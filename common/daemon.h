@@ -3,6 +3,8 @@
 
 #include "common/error.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What a process owes its surroundings: systemd's protocol, core dumps.  The only file that knows
@@ -21,6 +23,11 @@ void daemon_ready(void);
 void daemon_reloading(void);
 void daemon_stopping(void);
 void daemon_alive(void);
+
+/* One entry of the journal with its fields (log.h).  False: there is no journal, or it would not
+ * take it. */
+struct log_field;
+bool daemon_journal(int priority, const char *text, const struct log_field *fields, size_t n);
 
 /* How often daemon_alive is due, in milliseconds (half of systemd's WatchdogSec); 0: never. */
 uint64_t daemon_watchdog_ms(void);

@@ -4,6 +4,8 @@
  */
 #include "common/log.h"
 
+#include "common/daemon.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -115,30 +117,66 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&most_verbose, (int)level, memory_order_relaxed);
 }
 
-void log_line(enum log_level level, const char *format, ...)
+bool log_level_find(const char *word, enum log_level *level)
 {
-    if ((int)level > atomic_load_explicit(&most_verbose, memory_order_relaxed))
-        return;
+    static const char *const words[] = {"error", "warning", "info", "debug"};
 
+    for (int i = 0; i < 4; i++)
+        if (strcmp(word, words[i]) == 0) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    return false;
+}
+
+static void write_log(enum log_level level, const struct log_field *fields, size_t n,
+                      const char *format, va_list arguments)
+{
     int saved_errno = errno;
     struct line line = {.used = 0};
     /* As long as a line: where this cuts, in the midst of a character maybe, the line is full. */
     char text[LINE_BYTES] = "";
-    va_list arguments;
 
-    va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-
-    if (to_journal)
+    if (!to_journal)
+        line.used = (size_t)snprintf(line.bytes, sizeof line.bytes, "%s: ", program_name);
+    else if (n == 0)
         line.used =
             (size_t)snprintf(line.bytes, sizeof line.bytes, "<%d>", journal_priority(level));
-    else
-        line.used = (size_t)snprintf(line.bytes, sizeof line.bytes, "%s: ", program_name);
     if (!line_add_escaped(&line, text)) {
         memcpy(line.bytes + line.used, CUT, strlen(CUT));
         line.used += strlen(CUT);
     }
-    line_write(&line);
+    line.bytes[line.used] = '\0';
+    if (!to_journal || n == 0 || !daemon_journal(journal_priority(level), line.bytes, fields, n))
+        line_write(&line);
     errno = saved_errno;
+}
+
+static bool is_wanted(enum log_level level)
+{
+    return (int)level <= atomic_load_explicit(&most_verbose, memory_order_relaxed);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!is_wanted(level))
+        return;
+    va_start(arguments, format);
+    write_log(level, NULL, 0, format, arguments);
+    va_end(arguments);
+}
+
+void log_with(enum log_level level, const struct log_field *fields, size_t n, const char *format,
+              ...)
+{
+    va_list arguments;
+
+    if (!is_wanted(level))
+        return;
+    va_start(arguments, format);
+    write_log(level, fields, n, format, arguments);
+    va_end(arguments);
 }

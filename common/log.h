@@ -1,6 +1,8 @@
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
+#include <stdbool.h>
+
 #include <stddef.h>
 
 /*
@@ -16,6 +18,20 @@ void log_open(const char *program);
 void log_set_level(enum log_level level);
 
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * The same with fields, which the journal keeps beside the text (systemd.journal-fields(7)): a name
+ * is upper-case, as "SALLYPORT_USER", a value is text; NULL: it is left out.  On a plain stderr
+ * only the text is written, which therefore says everything by itself.
+ */
+struct log_field {
+    const char *name, *value;
+};
+void log_with(enum log_level level, const struct log_field *fields, size_t n, const char *format,
+              ...) __attribute__((format(printf, 4, 5)));
+
+/* "error", "warning", "info" or "debug"; false: another word. */
+bool log_level_find(const char *word, enum log_level *level);
 
 #define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)

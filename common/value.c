@@ -256,8 +256,12 @@ static bool check_meaning(size_t setting, char **words, struct error *error)
 {
     struct error reason;
     struct net_network network;
+    enum log_level level;
 
     switch (setting) {
+    case SETTING_log_level:
+        return log_level_find(words[0], &level) ||
+               must_be(setting, "error, warning, info or debug", words[0], error);
     case SETTING_token_audience:
         return words[0] ||
                error_set(error, "%s must name at least one", setting_rows[setting].name);
