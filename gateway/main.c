@@ -148,7 +148,7 @@ static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const
     uint64_t look_ms = watchdog_ms && watchdog_ms < LOOK_MS ? watchdog_ms : LOOK_MS;
     struct timespec look = {.tv_sec = (time_t)(look_ms / 1000),
                             .tv_nsec = (long)(look_ms % 1000) * 1000000};
-    uint64_t stamp = keyring_stamp((*snapshot)->config->keys), now;
+    uint64_t stamp = (*snapshot)->keys_stamp, now;
 
     for (;;) {
         int signal_number = sigtimedwait(signals, NULL, &look);

@@ -66,6 +66,7 @@ struct snapshot *snapshot_read(const char *config_path, struct error *error)
         goto failed;
     snapshot->policy.issuer = snapshot->config->token_issuer;
     snapshot->policy.audiences = snapshot->config->token_audience;
+    snapshot->keys_stamp = keyring_stamp(snapshot->config->keys);
     snapshot->keyring = keyring_read(snapshot->config->keys, error);
     if (!snapshot->keyring)
         goto failed;

@@ -17,6 +17,7 @@ struct snapshot {
     uint32_t serial; /* no two of a process have the same */
     struct config *config;
     struct keyring *keyring;
+    uint64_t keys_stamp; /* keyring_stamp, from just before they were read */
     struct rules *rules;
     struct token_policy policy; /* borrows from config */
     struct net_network *trusted;

@@ -735,26 +735,32 @@ void socketio_close(struct session *session, enum close_reason reason)
     assembly_free(&session->assembly);
 }
 
+void socketio_evict(struct session *session, const struct rules *fresh)
+{
+    struct socket *socket, *next;
+
+    for (socket = session->sockets; socket; socket = next) {
+        next = socket->next;
+        if (!rules_namespace_find(fresh, rules_namespace_name(socket->space)))
+            disconnect(socket);
+    }
+}
+
 void socketio_adopt(struct session *session)
 {
     const struct snapshot *snapshot = session->worker->snapshot;
-    struct socket *socket, *next;
+    struct socket *socket;
 
     if (session->identity)
         identity_adopt(session->identity, snapshot);
-    for (socket = session->sockets; socket; socket = next) {
+    for (socket = session->sockets; socket; socket = socket->next) {
         struct span name = rules_namespace_name(socket->space);
-        const struct rules_namespace *space = rules_namespace_find(snapshot->rules, name);
 
-        next = socket->next;
         free(socket->buckets);
         socket->buckets = NULL;
         if (socket->identity)
             identity_adopt(socket->identity, snapshot);
-        if (space)
-            set_space(socket, space);
-        else
-            disconnect(socket);
+        set_space(socket, rules_namespace_find(snapshot->rules, name));
     }
 }
 

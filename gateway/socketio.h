@@ -36,8 +36,9 @@ void socketio_deliver(struct socket *socket, struct parcel *parcel);
 /* The session ends: its sockets leave their namespaces. */
 void socketio_close(struct session *session, enum close_reason reason);
 
-/* New rules: its sockets keep rooms and variables, but those of a namespace that is gone are
- * disconnected. */
+/* New rules: first those of its sockets are disconnected whose namespace is gone, still under the
+ * old rules; once the worker has the new ones, the rest keep rooms and variables under them. */
+void socketio_evict(struct session *session, const struct rules *fresh);
 void socketio_adopt(struct session *session);
 
 /* Free the sockets that left this turn. */

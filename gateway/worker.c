@@ -218,7 +218,9 @@ struct snapshot_mail {
     struct snapshot *snapshot;
 };
 
-/* Between two events: whoever was served by the old rules is served by the new ones from here on.
+/*
+ * Between two events: whoever was served by the old rules is served by the new ones from here on.
+ * Those whose namespace is gone say their last words first, while the old rules are in force.
  */
 static void adopt_mail(struct mail *mail, void *receiver)
 {
@@ -226,6 +228,10 @@ static void adopt_mail(struct mail *mail, void *receiver)
     struct worker *worker = receiver;
     struct snapshot *old = worker->snapshot;
 
+    for (enum session_state state = 0; state < SESSION_CLOSING; state++)
+        for (struct session *s = worker->sessions[state].next; s != &worker->sessions[state];
+             s = s->next)
+            socketio_evict(s, letter->snapshot->rules);
     set_snapshot(worker, letter->snapshot);
     free(letter);
     for (enum session_state state = 0; state < SESSION_CLOSING; state++)
