@@ -150,7 +150,7 @@ static void connection_new(struct fcgi *fcgi, int fd)
     struct service *service = service_get();
     const int on = 1;
 
-    /* Our answer is more than one write.  A Unix socket has no such option and needs none. */
+    /* A long answer is more than one write.  A Unix socket has no such option and needs none. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     connection->fd = fd;
     atomic_init(&connection->deadline_ms, clock_monotonic_ms() + service->config->login_timeout);
