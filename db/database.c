@@ -66,8 +66,8 @@ static bool explain(const char *path, const char *reason, struct error *error)
         return explain_owner(folder, error);
     if (stat(path, &status) < 0 && errno == ENOENT)
         return error_set(error,
-                         "no database %s: name the right one as login.database, or make an "
-                         "instance with `sallyport init --dir DIR`",
+                         "no database %s: name the right one as login.database, or make it "
+                         "with `sallyport init`",
                          path);
     if (!S_ISREG(status.st_mode))
         return error_set(error, "the database %s is not a file", path);

@@ -18,8 +18,8 @@
 
 #define STANDARD_CONFIG "/etc/sallyport/sallyport.conf"
 
-static const struct command *const nouns[] = {init_commands, user_commands, token_commands, key_commands,
-                                              config_commands};
+static const struct command *const nouns[] = {init_commands, user_commands, token_commands,
+                                              key_commands, config_commands};
 #define NOUNS (sizeof nouns / sizeof *nouns)
 
 /* clang-format off */
@@ -126,8 +126,7 @@ static void print_command_help(const struct command *command)
 {
     char name[64];
 
-    printf("usage: sallyport %s%s%s%s", command->needs & TAKES(OPTION_DIR) ? "" : "[-c FILE] ",
-           words(command, name), command->operand ? " " : "",
+    printf("usage: sallyport [-c FILE] %s%s%s", words(command, name), command->operand ? " " : "",
            command->operand ? command->operand : "");
     for (int i = 0; i < OPTIONS; i++) {
         bool needed = command->needs & TAKES(i);
@@ -253,7 +252,8 @@ static enum command_status read_arguments(struct request *request, char **argv)
         else
             request->operand = argv[i];
     }
-    if (status == COMMAND_DONE && command->operand && command->operand[0] != '[' && !request->operand)
+    if (status == COMMAND_DONE && command->operand && command->operand[0] != '[' &&
+        !request->operand)
         status = command_misused(request, "%s is missing", command->operand);
     for (int i = 0; i < OPTIONS && status == COMMAND_DONE; i++)
         if (command->needs & TAKES(i) && !request_has(request, i))

@@ -1,14 +1,17 @@
 /*
- * `sallyport init`: a whole instance in one folder, which any user can run.  The config is written
- * from the table of settings and read back before anything else is made.
+ * `sallyport init --dir`: a whole instance in one folder, which any user can run.  The config is
+ * written from the table of settings and read back before anything else is made.  Without --dir:
+ * where a package has put config and folders, the first key and the database.
  */
 #include "db/admin/instance.h"
 
 #include "common/keyring.h"
 #include "common/memory.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -354,11 +357,90 @@ static enum command_status make(struct draft *draft)
     return COMMAND_DONE;
 }
 
+/* ---- what a config lacks -------------------------------------------------------------------- */
+
+static int is_key(const struct dirent *entry)
+{
+    return fnmatch("*.jwk", entry->d_name, FNM_PERIOD) == 0;
+}
+
+/* Into a folder without any key, one that signs; its name in `made`, or "". */
+static bool make_first_key(const char *folder, char made[64], struct error *error)
+{
+    struct dirent **keys;
+    int n = scandir(folder, &keys, is_key, NULL);
+
+    made[0] = '\0';
+    if (n < 0)
+        return error_set(error, "cannot read the folder of the keys, %s: %s", folder,
+                         strerror(errno));
+    for (int i = 0; i < n; i++)
+        free(keys[i]);
+    free(keys);
+    return n > 0 || (keyring_generate(folder, KEY_HS256, NULL, made, error) &&
+                     keyring_activate(folder, made, error));
+}
+
+static bool make_first_database(const char *path, bool *is_made, struct error *error)
+{
+    char *copy = memory_copy(path, strlen(path));
+    bool is_owner = instance_become_owner(dirname(copy), error);
+
+    free(copy);
+    *is_made = access(path, F_OK) < 0;
+    return is_owner && (!*is_made || make_database(path, error));
+}
+
+static void print_completed(const struct request *request, const struct config *config,
+                            const char *key, bool is_made)
+{
+    const char *database = config->login_database;
+
+    if (request_has(request, OPTION_JSON)) {
+        command_print_json(json_pack("{s:s?, s:s?}", "key", *key ? key : NULL, "database",
+                                     is_made ? database : NULL));
+        return;
+    }
+    if (*key)
+        printf("made the key %s in %s\n", key, config->keys);
+    if (is_made)
+        printf("made the database %s\n", database);
+    if (!*key && !is_made)
+        printf("there are keys in %s, and the database %s; nothing was changed\n", config->keys,
+               database);
+}
+
+/* The keys come first: whoever owns the database could not write them. */
+static enum command_status complete(const struct request *request)
+{
+    enum command_status status = COMMAND_DONE;
+    struct error error;
+    struct config *config;
+    bool is_made;
+    char key[64];
+
+    if (request_has(request, OPTION_LISTEN) || request_has(request, OPTION_SET))
+        return command_misused(request,
+                               "--listen and --set are for a new config: --dir is missing");
+    config = config_read(request->config, &error);
+    if (!config)
+        return command_refuse(COMMAND_FAILED, "%s", error.text);
+    if (instance_become_owner(config->keys, &error) && make_first_key(config->keys, key, &error) &&
+        make_first_database(config->login_database, &is_made, &error))
+        print_completed(request, config, key, is_made);
+    else
+        status = command_refuse(COMMAND_FAILED, "%s", error.text);
+    config_free(&config);
+    return status;
+}
+
 static enum command_status init(const struct request *request)
 {
     struct draft draft = {.request = request};
     enum command_status status;
 
+    if (!request_has(request, OPTION_DIR))
+        return complete(request);
     draft.n_settings = config_settings(&draft.settings);
     draft.values = memory_zeroed(draft.n_settings, sizeof *draft.values);
     status = read_settings(&draft);
@@ -372,7 +454,7 @@ static enum command_status init(const struct request *request)
 
 /* clang-format off */
 const struct command init_commands[] = {
-    {"init", NULL, NULL, TAKES(OPTION_DIR) | TAKES(OPTION_LISTEN) | TAKES(OPTION_SET) | TAKES(OPTION_JSON), TAKES(OPTION_DIR), "make a whole instance in a folder", init},
+    {"init", NULL, NULL, TAKES(OPTION_DIR) | TAKES(OPTION_LISTEN) | TAKES(OPTION_SET) | TAKES(OPTION_JSON), 0, "make a whole instance in a folder; without --dir, the key and the database that the config lacks", init},
     {0},
 };
 /* clang-format on */

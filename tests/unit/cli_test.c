@@ -264,9 +264,12 @@ static void the_comments_of_the_config_are_the_defaults(void **state)
     before = config_read(world->config, &error);
     assert_non_null(before);
     text = scratch_read(world->config, NULL);
-    for (at = text; (at = strchr(at, '\n')); at++)
-        if (at[1] == ' ' && at[1 + strspn(at + 1, " ")] == '#')
-            at[1 + strspn(at + 1, " ")] = ' ';
+    for (at = text; (at = strchr(at, '\n')); at++) {
+        char *mark = at + 1 + strspn(at + 1, " ");
+
+        if (*mark == '#' && mark[strspn(mark, "# abcdefghijklmnopqrstuvwxyz_0123456789")] == '=')
+            *mark = ' ';
+    }
     scratch_write(world->config, text);
     after = config_read(world->config, &error);
     if (!after)
@@ -333,10 +336,51 @@ static void init_makes_nothing_of_a_setting_it_refuses(void **state)
     assert_said(world, "twice");
     assert_exit(2, run(world, "init", "--dir", world->folder, "--listen", "127.0.0.1:1", "--set",
                        "gateway.listen=127.0.0.1:2"));
-    assert_exit(2, run(world, "init"));
-    assert_said(world, "--dir DIR is missing");
+    assert_exit(2, run(world, "init", "--set", "gateway.workers=1"));
+    assert_said(world, "--dir is missing");
     assert_int_equal(access(world->folder, F_OK), -1);
     assert_exit(1, run(world, "init", "--dir", scratch_path(&world->scratch, "a/b")));
+}
+
+/* As a package leaves it: config and folders. */
+static void init_without_a_folder_makes_what_the_config_lacks_and_only_that(void **state)
+{
+    struct world *world = *state;
+    char first[4096];
+
+    assert_int_equal(mkdir(world->folder, 0750), 0);
+    assert_int_equal(mkdir(scratch_path(&world->scratch, "instance/keys"), 0750), 0);
+    scratch_write(world->config, "keys = \"keys\"; login: { database = \"sallyport.db\"; };");
+    assert_exit(0, run(world, "-c", world->config, "init"));
+    assert_printed(world, "made the key ");
+    assert_printed(world, "made the database ");
+    assert_int_equal(mode_of(world, "sallyport.db"), 0640);
+    assert_exit(0, run(world, "key", "list"));
+    assert_printed(world, "signs and verifies");
+    snprintf(first, sizeof first, "%s", world->out);
+    assert_exit(0, feed(world, "correct horse\n", "user", "add", "ann", "--password-stdin"));
+
+    assert_exit(0, run(world, "-c", world->config, "init"));
+    assert_printed(world, "nothing was changed");
+    assert_exit(0, run(world, "key", "list"));
+    assert_string_equal(world->out, first);
+    assert_exit(0, run(world, "user", "show", "ann"));
+
+    assert_int_equal(unlink(world->database), 0);
+    assert_exit(0, run(world, "-c", world->config, "init", "--json"));
+    assert_printed(world, "\"key\":null");
+    assert_printed(world, "/sallyport.db\"");
+}
+
+static void init_without_a_folder_needs_the_one_of_the_keys(void **state)
+{
+    struct world *world = *state;
+
+    assert_int_equal(mkdir(world->folder, 0750), 0);
+    scratch_write(world->config, "keys = \"keys\"; login: { database = \"sallyport.db\"; };");
+    assert_exit(1, run(world, "-c", world->config, "init"));
+    assert_said(world, "cannot read the folder of the keys, ");
+    assert_int_equal(access(world->database, F_OK), -1);
 }
 
 /* ---- users ---------------------------------------------------------------------------------- */
@@ -973,6 +1017,8 @@ int main(void)
         IN_WORLD(init_leaves_an_instance_as_it_is),
         IN_WORLD(init_takes_a_folder_with_other_things_in_it),
         IN_WORLD(init_makes_nothing_of_a_setting_it_refuses),
+        IN_WORLD(init_without_a_folder_makes_what_the_config_lacks_and_only_that),
+        IN_WORLD(init_without_a_folder_needs_the_one_of_the_keys),
         IN_WORLD(a_user_goes_through_every_verb),
         IN_WORLD(nobody_is_not_found_and_ann_exists),
         IN_WORLD(the_password_is_the_first_line_and_all_of_it),
