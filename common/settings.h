@@ -20,6 +20,7 @@
 /* clang-format off */
 #define SETTINGS(S) \
  S(keys,                     "keys",                            FILE,     "/etc/sallyport/keys",             RELOAD,  "folder of JWK files; its private/ holds what signs") \
+ S(log_level,                "log_level",                       TEXT,     "info",                            RELOAD,  "the least that is logged: error, warning, info or debug") \
  S(token_issuer,             "token.issuer",                    TEXT,     "sallyport",                       RELOAD,  "`iss` of our tokens, demanded of every token") \
  S(token_audience,           "token.audience",                  TEXTS,    "sallyport",                       RELOAD,  "`aud` of our tokens; a token must name one of them") \
  S(token_lifetime,           "token.lifetime",                  DURATION, "5h",                              RELOAD,  "from `iat` to `exp` of the tokens we issue") \
@@ -30,6 +31,7 @@
  S(login_timeout,            "login.timeout",                   DURATION, "10s",                             RELOAD,  "longest wait for a web server that stalls inside a request") \
  S(gateway_listen,           "gateway.listen",                  TEXT,     "127.0.0.1:9000",                  RESTART, "ADDRESS:PORT, [IPV6]:PORT, or a path") \
  S(gateway_path,             "gateway.path",                    TEXT,     "/socket.io/",                     RELOAD,  "where Engine.IO is served") \
+ S(gateway_eio3,             "gateway.eio3",                    FLAG,     "true",                            RELOAD,  "serve Engine.IO 3 too: the clients socket.io-client 1.x and 2.x") \
  S(gateway_workers,          "gateway.workers",                 COUNT,    "0",                               RESTART, "event threads; 0: one per core") \
  S(gateway_rules,            "gateway.rules",                   FILE,     "/etc/sallyport/relay.rules",      RELOAD,  "the relay rules") \
  S(gateway_client,           "gateway.client",                  FILE,     "",                                RELOAD,  "JavaScript bundle served as socket.io.js under the path; empty: none") \
