@@ -250,7 +250,7 @@ static enum token_result check_claims(const struct token_policy *policy, int64_t
         return TOKEN_MALFORMED;
     if (now_s >= token->expires_s)
         return TOKEN_EXPIRED;
-    if (not_before_s > now_s || token->issued_s > now_s)
+    if (not_before_s > now_s || token->issued_s > now_s + 1)
         return TOKEN_NOT_YET;
     if (!issuer || strcmp(json_string_value(issuer), policy->issuer) != 0)
         return TOKEN_WRONG_ISSUER;

@@ -23,9 +23,10 @@ enum token_result {
     TOKEN_UNKNOWN_KEY,     /* "invalid signature" */
     TOKEN_BAD_SIGNATURE,   /* "invalid signature" */
     TOKEN_EXPIRED,         /* "jwt expired" */
-    TOKEN_NOT_YET,         /* "jwt not active": `nbf` or `iat` in the future */
-    TOKEN_WRONG_ISSUER,    /* "jwt issuer invalid. expected: X" */
-    TOKEN_WRONG_AUDIENCE,  /* "jwt audience invalid. expected: X or Y" */
+    TOKEN_NOT_YET, /* "jwt not active": `nbf`, or `iat` by more than a second, in the future; what
+                      is issued right after a revocation is dated to the next second */
+    TOKEN_WRONG_ISSUER,   /* "jwt issuer invalid. expected: X" */
+    TOKEN_WRONG_AUDIENCE, /* "jwt audience invalid. expected: X or Y" */
     TOKEN_RESULTS
 };
 
