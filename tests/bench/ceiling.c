@@ -334,6 +334,7 @@ int main(int argc, char **argv)
     }
     epoll = epoll_create1(EPOLL_CLOEXEC);
     listener = listen_on((uint16_t)atoi(argv[1]));
+    fprintf(stderr, "ceiling: listening\n");
     while ((n = epoll_wait(epoll, events, EVENTS, -1)) >= 0 || errno == EINTR) {
         for (int i = 0; i < n; i++) {
             struct peer *peer = events[i].data.ptr;

@@ -21,7 +21,7 @@ struct settings {
     double warm_s, for_s;
 };
 
-#define PATIENCE_MS 15000
+#define PATIENCE_MS 5000
 #define SETTLE_MS   1500
 
 static double seconds(uint64_t ns)
@@ -47,7 +47,7 @@ static void judge(struct crowd *crowd, bool is_drained)
             "acknowledgements missing: %llu\n",
             (unsigned long long)count.heard, (unsigned long long)lost,
             (unsigned long long)count.doubled, (unsigned long long)count.late,
-            (unsigned long long)(count.pinged - count.acked));
+            (unsigned long long)(count.asked - count.acked));
     exit(1);
 }
 
@@ -79,10 +79,12 @@ static int measure_idle(const struct settings *settings)
     rest(settings->for_s);
     cpu = process_cpu_ns(settings->pid) - cpu;
     printf("{\"clients\": %u, \"resident\": %llu, \"bytes_per_client\": %.0f, "
-           "\"connects_per_cpu_s\": %.0f, \"idle_percent\": %.3f}\n",
+           "\"connects_per_cpu_s\": %.0f",
            settings->job.clients, (unsigned long long)after,
-           (double)((int64_t)after - (int64_t)before) / more, more / seconds(connect_cpu),
-           settings->for_s > 0 ? 100 * (double)cpu / (double)(now_ns() - began) : 0);
+           (double)((int64_t)after - (int64_t)before) / more, more / seconds(connect_cpu));
+    if (settings->for_s > 0)
+        printf(", \"idle_percent\": %.3f", 100 * (double)cpu / (double)(now_ns() - began));
+    printf("}\n");
     return 0;
 }
 
@@ -142,19 +144,52 @@ static int measure_pace(const struct settings *settings)
 static int measure_ping(const struct settings *settings)
 {
     struct crowd *crowd = crowd_new(&settings->job);
-    uint64_t acked, cpu, began;
+    uint64_t acked, requests, cpu, began;
 
     crowd_open(crowd, settings->job.clients);
     play(crowd, CROWD_PINGS, settings->warm_s);
     acked = crowd_count(crowd).acked;
+    requests = crowd_count(crowd).requests;
     began = now_ns();
     cpu = process_cpu_ns(settings->pid);
     play(crowd, CROWD_PINGS, settings->for_s);
     cpu = process_cpu_ns(settings->pid) - cpu;
+    began = now_ns() - began;
     acked = crowd_count(crowd).acked - acked;
-    printf("{\"clients\": %u, \"acks_per_cpu_s\": %.0f, \"acks_per_s\": %.0f, \"busy\": %.2f}\n",
-           settings->job.clients, (double)acked / seconds(cpu),
-           (double)acked / seconds(now_ns() - began), (double)cpu / (double)(now_ns() - began));
+    requests = crowd_count(crowd).requests - requests;
+    printf("{\"clients\": %u, \"acks_per_cpu_s\": %.0f, \"acks_per_s\": %.0f, \"busy\": %.2f",
+           settings->job.clients, (double)acked / seconds(cpu), (double)acked / seconds(began),
+           (double)cpu / (double)began);
+    if (requests > 0)
+        printf(", \"requests_per_cpu_s\": %.0f", (double)requests / seconds(cpu));
+    printf("}\n");
+    return 0;
+}
+
+/* Many small rooms: what a delivery costs; and over WebSocket, what leaving and joining does. */
+static int measure_rooms(const struct settings *settings)
+{
+    struct crowd *crowd = crowd_new(&settings->job);
+    uint64_t heard, acked, cpu;
+
+    crowd_open(crowd, settings->job.clients);
+    play(crowd, CROWD_FLOODS, settings->warm_s);
+    heard = crowd_count(crowd).heard;
+    cpu = process_cpu_ns(settings->pid);
+    play(crowd, CROWD_FLOODS, settings->for_s);
+    cpu = process_cpu_ns(settings->pid) - cpu;
+    heard = crowd_count(crowd).heard - heard;
+    printf("{\"clients\": %u, \"rooms\": %u, \"deliveries_per_cpu_s\": %.0f", settings->job.clients,
+           settings->job.rooms, (double)heard / seconds(cpu));
+    if (!settings->job.is_polling) {
+        acked = crowd_count(crowd).acked;
+        cpu = process_cpu_ns(settings->pid);
+        play(crowd, CROWD_MOVES, settings->for_s);
+        cpu = process_cpu_ns(settings->pid) - cpu;
+        acked = crowd_count(crowd).acked - acked;
+        printf(", \"moves_per_cpu_s\": %.0f", (double)acked / seconds(cpu));
+    }
+    printf("}\n");
     return 0;
 }
 
@@ -168,6 +203,7 @@ static const struct measurement {
     {"flood", measure_flood, "deliveries to one room per CPU-second, with --senders times --window messages under way"},
     {"pace",  measure_pace,  "latency at --rate messages a second from --senders"},
     {"ping",  measure_ping,  "acknowledged round trips per CPU-second"},
+    {"rooms", measure_rooms, "deliveries to --rooms rooms of 10, and joining and leaving, per CPU-second"},
 };
 
 static const struct option options[] = {
@@ -176,7 +212,8 @@ static const struct option options[] = {
     {"clients", required_argument, NULL, 'c'}, {"senders", required_argument, NULL, 's'},
     {"window",  required_argument, NULL, 'w'}, {"rate",   required_argument, NULL, 'r'},
     {"first",   required_argument, NULL, 'f'}, {"warm",   required_argument, NULL, 'u'},
-    {"for",     required_argument, NULL, 'd'}, {NULL, 0, NULL, 0},
+    {"for",     required_argument, NULL, 'd'}, {"rooms",  required_argument, NULL, 'm'},
+    {"polling", no_argument,       NULL, 'l'}, {NULL, 0, NULL, 0},
 };
 /* clang-format on */
 
@@ -216,6 +253,8 @@ static void take_options(struct settings *settings, int argc, char **argv)
         case 's': settings->job.senders = number(optarg); break;
         case 'w': settings->job.window = number(optarg); break;
         case 'r': settings->job.per_second = number(optarg); break;
+        case 'm': settings->job.rooms = number(optarg); break;
+        case 'l': settings->job.is_polling = true; break;
         case 'f': settings->first = number(optarg); break;
         case 'u': settings->warm_s = strtod(optarg, NULL); break;
         case 'd': settings->for_s = strtod(optarg, NULL); break;
@@ -223,6 +262,13 @@ static void take_options(struct settings *settings, int argc, char **argv)
             /* clang-format on */
         }
     }
+}
+
+/* Rooms of ten, as many for each client. */
+static bool are_whole(const struct crowd_job *job)
+{
+    return job->rooms == 0 || (job->clients >= ROOM_MEMBERS && job->clients % ROOM_MEMBERS == 0 &&
+                               job->rooms % (job->clients / ROOM_MEMBERS) == 0);
 }
 
 int main(int argc, char **argv)
@@ -237,7 +283,8 @@ int main(int argc, char **argv)
     take_options(&settings, argc, argv);
     if (optind + 1 != argc || !settings.key || !settings.job.port || settings.pid <= 0 ||
         settings.job.threads == 0 || settings.job.per_second == 0 ||
-        settings.job.senders > settings.job.clients || settings.first >= settings.job.clients)
+        settings.job.senders > settings.job.clients || settings.first >= settings.job.clients ||
+        !are_whole(&settings.job))
         usage();
     if (sodium_init() < 0 || !signer_read(&signer, settings.key))
         return 1;
