@@ -5,6 +5,7 @@
 #include "common/memory.h"
 
 #include <assert.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,24 @@ static struct identity *identity_new(const struct token *token, const struct sna
     return identity;
 }
 
+/* The URL standard, "application/x-www-form-urlencoded parsing": the number of bytes. */
+static size_t decode_query(const char *at, const char *end, char *out)
+{
+    char *to = out;
+
+    while (at < end) {
+        size_t bytes = 0;
+
+        if (*at == '%' && end - at > 2)
+            sodium_hex2bin((unsigned char *)to, 1, at + 1, 2, NULL, &bytes, NULL);
+        if (bytes == 0)
+            *to = *at == '+' ? ' ' : *at;
+        at += bytes ? 3 : 1;
+        to++;
+    }
+    return (size_t)(to - out);
+}
+
 gate_result gate_check(const struct snapshot *snapshot, struct span text, int64_t now_s,
                        struct identity **identity)
 {
@@ -77,6 +96,33 @@ char *gate_auth(struct span payload, bool whole)
         auth = json_dumps(object, JSON_COMPACT);
     json_decref(object);
     return auth;
+}
+
+char *gate_query_object(struct span query)
+{
+    const char *at = query.at, *end = query.at + query.length;
+    json_t *object = json_object();
+    char *decoded = memory_new(query.length + 1), *json = NULL;
+
+    while (at < end) {
+        const char *next = memchr(at, '&', (size_t)(end - at));
+        const char *to = next ? next : end, *equals = memchr(at, '=', (size_t)(to - at));
+        const char *name_end = equals ? equals : to;
+        size_t name_bytes = decode_query(at, name_end, decoded);
+        size_t bytes = equals ? decode_query(equals + 1, to, decoded + name_bytes) : 0;
+
+        if (to > at && json_object_setn_new(object, decoded, name_bytes,
+                                            json_stringn(decoded + name_bytes, bytes)) != 0)
+            goto done;
+        at = to + 1;
+    }
+    json = json_dumps(object, JSON_COMPACT);
+    assert(json);
+done:
+    sodium_memzero(decoded, query.length + 1); /* it may hold a token */
+    free(decoded);
+    json_decref(object);
+    return json;
 }
 
 struct identity *identity_get(struct identity *identity)

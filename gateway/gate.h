@@ -32,10 +32,17 @@ gate_result gate_check(const struct snapshot *snapshot, struct span token, int64
                        struct identity **identity);
 
 /*
- * What a CONNECT's payload (an object, or empty) brought beside a token, as JSON for `$auth`; NULL when there is
- * nothing.  The caller's, to be freed with free().  With `whole` a `token` is kept too.
+ * What a CONNECT's payload (an object, or empty) brought beside a token, as JSON for `$auth`; NULL
+ * when there is nothing.  The caller's, to be freed with free().  With `whole` a `token` is kept
+ * too.
  */
 char *gate_auth(struct span payload, bool whole);
+
+/*
+ * The credentials of Socket.IO's protocol 4, a namespace's query (`token=abc&a=1`), as the object
+ * that protocol 5 sends.  NULL: they are not UTF-8.  The caller's, to be freed with free().
+ */
+char *gate_query_object(struct span query);
 
 struct identity *identity_get(struct identity *identity);
 void identity_put(struct identity **identity);

@@ -100,9 +100,9 @@ int outbox_gather(const struct outbox *outbox, struct iovec *piece, int max)
     return n;
 }
 
-struct packet *outbox_first(const struct outbox *outbox)
+struct packet *outbox_peek(const struct outbox *outbox, uint32_t i)
 {
-    return outbox->n > 0 ? outbox->ring[outbox->head]->packet : NULL;
+    return i < outbox->n ? outbox->ring[(outbox->head + i) & outbox->mask]->packet : NULL;
 }
 
 void outbox_consume(struct outbox *outbox, size_t bytes)

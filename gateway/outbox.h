@@ -28,8 +28,8 @@ void outbox_push(struct outbox *outbox, struct parcel *parcel);
 /* Up to `max` pieces of what remains, in order; how many. */
 int outbox_gather(const struct outbox *outbox, struct iovec *piece, int max);
 
-/* The first packet, whole; NULL: there is none. */
-struct packet *outbox_first(const struct outbox *outbox);
+/* Packet number `i` from the first, whole; NULL: there are not so many. */
+struct packet *outbox_peek(const struct outbox *outbox, uint32_t i);
 
 /* So many bytes are sent. */
 void outbox_consume(struct outbox *outbox, size_t bytes);

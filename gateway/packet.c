@@ -1,12 +1,14 @@
-/* Packets and parcels: made once, framed once, counted by worker and by receiver. */
+/* Packets and parcels: made once, framed once in each form, counted by worker and by receiver. */
 #include "gateway/packet.h"
 
 #include "common/memory.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_FRAME_HEADER 10
+#define BASE64           sodium_base64_VARIANT_ORIGINAL
 
 static struct packet *allocate(size_t frames)
 {
@@ -44,6 +46,60 @@ static uint8_t *put(uint8_t *at, const void *from, size_t bytes)
     if (bytes)
         memcpy(at, from, bytes);
     return at + bytes;
+}
+
+/* What stands before an attachment in this form. */
+static struct span binary_prefix(uint8_t wire)
+{
+    static const struct span prefix[] = {
+        [WIRE_EIO3] = {"\4", 1}, [WIRE_BASE64] = {"b", 1}, [WIRE_EIO3 | WIRE_BASE64] = {"b4", 2}};
+
+    return prefix[wire];
+}
+
+static size_t converted_payload(const struct frame *frame, uint8_t wire)
+{
+    if (frame->opcode != OPCODE_BINARY)
+        return frame->bytes;
+    return binary_prefix(wire).length + (wire & WIRE_BASE64
+                                             ? sodium_base64_encoded_len(frame->bytes, BASE64) - 1
+                                             : frame->bytes);
+}
+
+static uint8_t *convert_frame(uint8_t *at, const struct frame *frame, uint8_t wire)
+{
+    struct span prefix = binary_prefix(wire);
+    size_t bytes = converted_payload(frame, wire);
+
+    if (frame->opcode != OPCODE_BINARY)
+        return put(put_header(at, frame->opcode, bytes), frame->payload, bytes);
+    at = put_header(at, wire & WIRE_BASE64 ? OPCODE_TEXT : OPCODE_BINARY, bytes);
+    at = put(at, prefix.at, prefix.length);
+    bytes -= prefix.length;
+    if (!(wire & WIRE_BASE64))
+        return put(at, frame->payload, bytes);
+    sodium_bin2base64((char *)at, bytes + 1, frame->payload, frame->bytes, BASE64);
+    return at + bytes;
+}
+
+static struct packet *convert(const struct packet *packet, uint8_t wire)
+{
+    struct packet *converted;
+    struct frame frame;
+    size_t frames = 0, at = 0;
+    uint8_t *to;
+
+    while (packet_next_frame(packet, &at, &frame)) {
+        size_t payload = converted_payload(&frame, wire);
+
+        frames += header_size(payload) + payload;
+    }
+    converted = allocate(frames + 1); /* libsodium ends what it writes with a NUL */
+    converted->frames = (uint32_t)frames;
+    to = converted->frame;
+    for (at = 0; packet_next_frame(packet, &at, &frame);)
+        to = convert_frame(to, &frame, wire);
+    return converted;
 }
 
 struct packet *packet_new(struct span header, const struct span *piece, size_t n_pieces,
@@ -104,6 +160,17 @@ bool packet_next_frame(const struct packet *packet, size_t *at, struct frame *fr
     return true;
 }
 
+bool packet_has_binary(const struct packet *packet)
+{
+    struct frame frame;
+    size_t at = 0;
+
+    while (packet_next_frame(packet, &at, &frame))
+        if (frame.opcode == OPCODE_BINARY)
+            return true;
+    return false;
+}
+
 struct packet *packet_get(struct packet *packet)
 {
     atomic_fetch_add_explicit(&packet->references, 1, memory_order_relaxed);
@@ -123,8 +190,7 @@ struct parcel *parcel_new(struct packet *packet)
 {
     struct parcel *parcel = memory_new(sizeof *parcel);
 
-    parcel->references = 1;
-    parcel->packet = packet;
+    *parcel = (struct parcel){.references = 1, .packet = packet};
     return parcel;
 }
 
@@ -135,6 +201,27 @@ void parcel_put(struct parcel **parcel)
     *parcel = NULL;
     if (--p->references > 0)
         return;
+    for (struct parcel *form = p->other, *next; form; form = next) {
+        next = form->other;
+        form->other = NULL;
+        parcel_put(&form);
+    }
     packet_put(&p->packet);
     free(p);
+}
+
+struct parcel *parcel_in_form(struct parcel *parcel, uint8_t wire)
+{
+    struct parcel *form;
+
+    if (wire == 0 || !packet_has_binary(parcel->packet))
+        return parcel;
+    for (form = parcel->other; form; form = form->other)
+        if (form->wire == wire)
+            return form;
+    form = parcel_new(convert(parcel->packet, wire));
+    form->wire = wire;
+    form->other = parcel->other;
+    parcel->other = form;
+    return form;
 }

@@ -45,7 +45,8 @@ struct packet *packet_new_frame(enum websocket_opcode opcode, const void *payloa
 /* Frames that are ready as they are. */
 struct packet *packet_new_ready(const void *frames, size_t bytes);
 
-/* The frames of a packet one after the other, for the transports that have none: start with `at` 0. */
+/* The frames of a packet one after the other, for the transports that have none: start with `at` 0.
+ */
 struct frame {
     enum websocket_opcode opcode;
     const uint8_t *payload;
@@ -53,16 +54,32 @@ struct frame {
 };
 bool packet_next_frame(const struct packet *packet, size_t *at, struct frame *frame);
 
+bool packet_has_binary(const struct packet *packet);
+
 struct packet *packet_get(struct packet *packet);
 void packet_put(struct packet **packet);
 
+/* How a client wants its packets, where that is not the form they are born in. */
+enum wire {
+    WIRE_EIO3 = 1,  /* Engine.IO 3: binary begins with the packet type */
+    WIRE_BASE64 = 2 /* binary is sent as text, for a client that cannot take it otherwise */
+};
+
 struct parcel {
     uint32_t references;
+    uint8_t wire;         /* 0: the form it was born in */
+    struct parcel *other; /* the next of the forms that were made of it; see parcel_in_form */
     struct packet *packet;
 };
 
 /* Takes over the caller's reference on the packet. */
 struct parcel *parcel_new(struct packet *packet);
 void parcel_put(struct parcel **parcel);
+
+/*
+ * The same in the form that `wire` says: made when a worker's first receiver wants it, kept with
+ * the parcel for all others, borrowed from it.  Text has the same form for everybody.
+ */
+struct parcel *parcel_in_form(struct parcel *parcel, uint8_t wire);
 
 #endif

@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEPARATOR    '\x1e'
-#define TEXT_TYPE    "text/plain; charset=UTF-8"
-#define BASE64       sodium_base64_VARIANT_ORIGINAL
-#define ANSWER_BYTES (1024 * 1024) /* a payload ends after the packet that brings it here */
+#define SEPARATOR     '\x1e'
+#define TEXT_TYPE     "text/plain; charset=UTF-8"
+#define OCTETS_TYPE   "application/octet-stream"
+#define BASE64        sodium_base64_VARIANT_ORIGINAL
+#define ANSWER_BYTES  (1024 * 1024) /* a payload ends after the packet that brings it here */
+#define LENGTH_DIGITS 20
 
 struct inquiry_mail {
     struct mail mail;
@@ -47,6 +49,7 @@ struct handover_mail {
 struct payload {
     char *text;
     size_t bytes, capacity;
+    bool is_octets;
 };
 
 static char *payload_room(struct payload *payload, size_t more)
@@ -59,14 +62,12 @@ static char *payload_room(struct payload *payload, size_t more)
 }
 
 /* Engine.IO 4, "HTTP long-polling": text as it is, binary as `b` and base64, 0x1e between. */
-static void payload_add(struct payload *payload, const struct frame *frame)
+static void add_separated(struct payload *payload, const struct frame *frame)
 {
     size_t encoded =
         frame->opcode == OPCODE_BINARY ? sodium_base64_encoded_len(frame->bytes, BASE64) : 0;
     char *at = payload_room(payload, 2 + (encoded ? encoded : frame->bytes));
 
-    if (frame->opcode != OPCODE_TEXT && frame->opcode != OPCODE_BINARY)
-        return;
     if (payload->bytes > 0) {
         *at++ = SEPARATOR;
         payload->bytes++;
@@ -81,17 +82,77 @@ static void payload_add(struct payload *payload, const struct frame *frame)
     }
 }
 
-/* What is queued becomes a payload; frames that only a WebSocket has are dropped. */
+/* UTF-16 code units of one byte of UTF-8. */
+static unsigned utf16_units(uint8_t byte)
+{
+    return (byte & 0xc0) == 0x80 ? 0 : byte >= 0xf0 ? 2 : 1;
+}
+
+/* Engine.IO 3, "Payload", for text alone: the length in UTF-16 code units before each packet. */
+static void add_counted(struct payload *payload, const struct frame *frame)
+{
+    char *at = payload_room(payload, LENGTH_DIGITS + 2 + frame->bytes);
+    size_t units = 0, digits;
+
+    for (size_t i = 0; i < frame->bytes; i++)
+        units += utf16_units(frame->payload[i]);
+    digits = (size_t)snprintf(at, LENGTH_DIGITS + 2, "%zu:", units);
+    memcpy(at + digits, frame->payload, frame->bytes);
+    payload->bytes += digits + frame->bytes;
+}
+
+/* The same with binary in it: 0 or 1, the length's digits a byte each, 0xff, the packet. */
+static void add_octets(struct payload *payload, const struct frame *frame)
+{
+    char *at = payload_room(payload, LENGTH_DIGITS + 3 + frame->bytes);
+    char text[LENGTH_DIGITS + 1];
+    size_t digits = (size_t)snprintf(text, sizeof text, "%zu", frame->bytes);
+
+    *at++ = frame->opcode == OPCODE_BINARY;
+    for (size_t i = 0; i < digits; i++)
+        *at++ = (char)(text[i] - '0');
+    *at++ = (char)0xff;
+    memcpy(at, frame->payload, frame->bytes);
+    payload->bytes += 1 + digits + 1 + frame->bytes;
+}
+
+/* Frames that only a WebSocket has are dropped. */
+static void add_packet(struct session *session, struct payload *payload,
+                       const struct packet *packet)
+{
+    struct frame frame;
+    size_t at = 0;
+
+    while (packet_next_frame(packet, &at, &frame)) {
+        if (frame.opcode != OPCODE_TEXT && frame.opcode != OPCODE_BINARY)
+            continue;
+        if (!session_is_eio3(session))
+            add_separated(payload, &frame);
+        else if (payload->is_octets)
+            add_octets(payload, &frame);
+        else
+            add_counted(payload, &frame);
+    }
+}
+
+static bool has_binary(const struct outbox *outbox)
+{
+    const struct packet *packet;
+
+    for (uint32_t i = 0; (packet = outbox_peek(outbox, i)) != NULL; i++)
+        if (packet_has_binary(packet))
+            return true;
+    return false;
+}
+
+/* What is queued becomes a payload. */
 static void take_queued(struct session *session, struct payload *payload)
 {
     struct packet *packet;
 
-    while (payload->bytes < ANSWER_BYTES && (packet = outbox_first(session->outbox)) != NULL) {
-        struct frame frame;
-        size_t at = 0;
-
-        while (packet_next_frame(packet, &at, &frame))
-            payload_add(payload, &frame);
+    payload->is_octets = session_is_eio3(session) && has_binary(session->outbox);
+    while (payload->bytes < ANSWER_BYTES && (packet = outbox_peek(session->outbox, 0)) != NULL) {
+        add_packet(session, payload, packet);
         outbox_consume(session->outbox, packet->frames);
     }
     if (session->outbox->n == 0)
@@ -100,8 +161,10 @@ static void take_queued(struct session *session, struct payload *payload)
 
 static void payload_answer(struct payload *payload, struct answer *answer)
 {
-    *answer = (struct answer){
-        .status = 200, .type = TEXT_TYPE, .body = payload->text, .bytes = payload->bytes};
+    *answer = (struct answer){.status = 200,
+                              .type = payload->is_octets ? OCTETS_TYPE : TEXT_TYPE,
+                              .body = payload->text,
+                              .bytes = payload->bytes};
 }
 
 static void text_answer(const char *text, struct answer *answer)
@@ -148,13 +211,16 @@ static void answer_get(struct session *session, const struct answer *answer)
     answer_request(session->worker, polling->get_worker, polling->get, answer);
 }
 
-static void answer_get_text(struct session *session, const char *packet)
+/* With one packet of one character. */
+static void answer_get_packet(struct session *session, const char *packet)
 {
     struct answer answer;
+    char counted[4];
 
     if (!session->polling->is_waiting)
         return;
-    text_answer(packet, &answer);
+    snprintf(counted, sizeof counted, "1:%c", packet[0]);
+    text_answer(session_is_eio3(session) ? counted : packet, &answer);
     answer_get(session, &answer);
 }
 
@@ -202,47 +268,91 @@ static void on_get(struct worker *worker, struct session *session,
     polling->get_worker = inquiry->from;
     polling_flush(session);
     if (polling->is_probed)
-        answer_get_text(session, "6");
+        answer_get_packet(session, "6");
     if (polling->is_waiting && session->state == SESSION_CLOSING)
         session_end(session, session->reason);
 }
 
-/* One packet of a payload.  False: it is none. */
-static bool take_packet(struct session *session, const char *text, size_t length)
+/* Payloads in.  False: there is something in it that is no packet. */
+
+static bool take_separated(struct session *session, const char *at, const char *end)
 {
-    size_t bytes = 0, size = length / 4 * 3 + 3;
-    uint8_t *binary;
-    bool is_good;
-
-    if (length == 0)
-        return false;
-    if (text[0] != 'b') {
-        session_message(session, OPCODE_TEXT, (const uint8_t *)text, length);
-        return true;
-    }
-    binary = memory_new(size);
-    is_good =
-        sodium_base642bin(binary, size, text + 1, length - 1, NULL, &bytes, NULL, BASE64) == 0;
-    if (is_good)
-        session_message(session, OPCODE_BINARY, binary, bytes);
-    free(binary);
-    return is_good;
-}
-
-static void take_payload(struct session *session, const char *payload, size_t bytes)
-{
-    const char *end = payload + bytes;
-
     while (session->state != SESSION_CLOSING) {
-        const char *separator = memchr(payload, SEPARATOR, (size_t)(end - payload));
+        const char *separator = memchr(at, SEPARATOR, (size_t)(end - at));
         const char *to = separator ? separator : end;
 
-        if (!take_packet(session, payload, (size_t)(to - payload)))
-            session_close(session, CLOSE_BAD_PACKET);
+        if (to == at)
+            return false;
+        session_message(session, OPCODE_TEXT, (const uint8_t *)at, (size_t)(to - at));
         if (!separator)
-            return;
-        payload = separator + 1;
+            return true;
+        at = separator + 1;
     }
+    return true;
+}
+
+/* A decimal number that says how much follows, which is no more than there is. */
+static bool take_digit(size_t *length, unsigned digit, size_t most)
+{
+    *length = 10 * *length + digit;
+    return digit <= 9 && *length <= most;
+}
+
+static bool take_counted(struct session *session, const char *at, const char *end)
+{
+    while (at < end && session->state != SESSION_CLOSING) {
+        const char *from, *digits = at;
+        size_t units = 0;
+
+        for (; at < end && *at != ':'; at++)
+            if (!take_digit(&units, (unsigned)(*at - '0'), (size_t)(end - at)))
+                return false;
+        if (at == end || at == digits)
+            return false;
+        for (from = ++at; at < end && (units > 0 || utf16_units((uint8_t)*at) == 0); at++) {
+            if (units < utf16_units((uint8_t)*at))
+                return false;
+            units -= utf16_units((uint8_t)*at);
+        }
+        if (units > 0)
+            return false;
+        if (at > from) /* an empty payload is "0:" */
+            session_message(session, OPCODE_TEXT, (const uint8_t *)from, (size_t)(at - from));
+    }
+    return true;
+}
+
+static bool take_octets(struct session *session, const char *at, const char *end)
+{
+    while (at < end && session->state != SESSION_CLOSING) {
+        bool is_binary = *at == 1;
+        const char *digits = at + 1;
+        size_t length = 0;
+
+        if (*at != 0 && *at != 1)
+            return false;
+        for (at++; at < end && (uint8_t)*at != 0xff; at++)
+            if (!take_digit(&length, (uint8_t)*at, (size_t)(end - at)))
+                return false;
+        if (at == end || at == digits || length > (size_t)(end - at - 1))
+            return false;
+        session_message(session, is_binary ? OPCODE_BINARY : OPCODE_TEXT, (const uint8_t *)++at,
+                        length);
+        at += length;
+    }
+    return true;
+}
+
+static bool take_payload(struct session *session, const struct inquiry_mail *inquiry)
+{
+    bool is_octets = inquiry->what == INQUIRY_POST_OCTETS;
+    const char *at = inquiry->body, *end = at + inquiry->bytes;
+
+    if (inquiry->bytes == 0)
+        return false;
+    if (!session_is_eio3(session))
+        return !is_octets && take_separated(session, at, end);
+    return is_octets ? take_octets(session, at, end) : take_counted(session, at, end);
 }
 
 static void on_post(struct worker *worker, struct session *session,
@@ -256,10 +366,8 @@ static void on_post(struct worker *worker, struct session *session,
     }
     if (session->polling->posts > 0)
         session->polling->posts--;
-    if (inquiry->bytes == 0)
+    if (!take_payload(session, inquiry))
         session_close(session, CLOSE_BAD_PACKET);
-    else
-        take_payload(session, inquiry->body, inquiry->bytes);
     if (session->state == SESSION_CLOSING && session->reason == CLOSE_BAD_PACKET) {
         refuse(worker, inquiry, ENGINE_BAD_REQUEST);
         return;
@@ -313,6 +421,7 @@ static void handle(struct worker *worker, struct inquiry_mail *inquiry)
             session->polling->posts--;
         break;
     case INQUIRY_POST:
+    case INQUIRY_POST_OCTETS:
         on_post(worker, session, inquiry);
         break;
     case INQUIRY_UPGRADE:
@@ -420,9 +529,9 @@ void polling_probe(struct session *session, enum websocket_opcode opcode, const 
 
     if (opcode == OPCODE_TEXT && length == 6 && memcmp(bytes, "2probe", 6) == 0) {
         polling->is_probed = true;
-        websocket_send_now(session, "3probe");
+        websocket_send_now(session, OPCODE_TEXT, "3probe", 6);
         polling_flush(session);
-        answer_get_text(session, "6");
+        answer_get_packet(session, "6");
     } else if (opcode == OPCODE_TEXT && length == 1 && bytes[0] == '5' && polling->is_probed) {
         polling_end(session, "6");
         session_upgraded(session);
@@ -447,7 +556,7 @@ void polling_end(struct session *session, const char *packet)
 {
     struct polling *polling = session->polling;
 
-    answer_get_text(session, packet);
+    answer_get_packet(session, packet);
     timer_disarm(&polling->upgrade);
     table_remove(&session->worker->polled, &polling->link);
     session->polling = NULL;

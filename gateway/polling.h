@@ -6,8 +6,8 @@
 #include "gateway/table.h"
 
 /*
- * The HTTP long-polling transport (Engine.IO 4): what a session has while it polls, and the upgrade
- * from it to a WebSocket.
+ * The HTTP long-polling transport (Engine.IO 4 and 3): what a session has while it polls, and the
+ * upgrade from it to a WebSocket.
  *
  * Requests of one session may arrive at any worker.  The first byte of a session's id is the number
  * of the worker that owns it; what a request wants is told to that worker as an inquiry, and the
@@ -25,12 +25,13 @@ struct polling {
 };
 
 enum inquiry {
-    INQUIRY_GET,        /* answered when there is something to send */
-    INQUIRY_GET_LOST,   /* its client has gone */
-    INQUIRY_POST_BEGUN, /* not answered */
-    INQUIRY_POST_LOST,  /* not answered */
-    INQUIRY_POST,       /* with the body, which is taken over */
-    INQUIRY_UPGRADE     /* reserve the session for a WebSocket; answered by status 101 */
+    INQUIRY_GET,         /* answered when there is something to send */
+    INQUIRY_GET_LOST,    /* its client has gone */
+    INQUIRY_POST_BEGUN,  /* not answered */
+    INQUIRY_POST_LOST,   /* not answered */
+    INQUIRY_POST,        /* with the body, which is taken over */
+    INQUIRY_POST_OCTETS, /* the same of application/octet-stream */
+    INQUIRY_UPGRADE      /* reserve the session for a WebSocket; answered by status 101 */
 };
 
 /* Ask the session's owner on behalf of request `number` of this worker; http_answer brings the

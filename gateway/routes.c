@@ -13,6 +13,7 @@
 #include "gateway/worker.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -78,6 +79,8 @@ static bool check_origin(struct request *request)
     }
     if (!is_same_origin(request, origin)) {
         request_add_header(request, "Access-Control-Allow-Origin", origin);
+        request_add_header(request, "Access-Control-Allow-Credentials",
+                           "true"); /* clients 1.x, 2.x */
         request_add_header(request, "Vary", "Origin");
     }
     return true;
@@ -193,30 +196,62 @@ static bool is_websocket_request(struct request *request, char *accept)
     return true;
 }
 
-/* Engine.IO 4, "Handshake". */
+/* Which Engine.IO is asked for, as bits of enum wire; -1: none that is served. */
+static int wire_of(const struct request *request)
+{
+    const char *version = request_query(request, "EIO"), *base64 = request_query(request, "b64");
+    int wire = base64 && *base64 ? WIRE_BASE64 : 0;
+
+    if (version && strcmp(version, "4") == 0)
+        return wire;
+    if (version && strcmp(version, "3") == 0 && config_of(request)->gateway_eio3)
+        return wire | WIRE_EIO3;
+    return -1;
+}
+
+/* Engine.IO 3 shows the session's id to load balancers. */
+static void add_cookie(struct request *request, const struct session *session)
+{
+    char sid[SESSION_ID_TEXT + 1], cookie[80];
+
+    session_id_text(session->id, sid);
+    snprintf(cookie, sizeof cookie, "io=%s; Path=/; HttpOnly; SameSite=Strict", sid);
+    request_add_header(request, "Set-Cookie", cookie);
+}
+
+static void serve_polling_handshake(struct request *request, const struct admission *admission)
+{
+    struct answer answer;
+    struct session *session = session_open_polling(request_worker(request), admission, &answer);
+
+    if (session_is_eio3(session))
+        add_cookie(request, session);
+    request_add_header(request, "Cache-Control", "no-store");
+    request_answer(request, &answer);
+}
+
+/* Engine.IO, "Handshake". */
 static void serve_handshake(struct request *request, bool is_websocket)
 {
     struct worker *worker = request_worker(request);
-    const char *version = request_query(request, "EIO");
+    int wire = wire_of(request);
     char accept[WEBSOCKET_ACCEPT_SIZE];
     struct admission admission = {0};
-    struct answer answer;
     struct opening *opening;
 
     if (!is_method(request, "GET")) {
         refuse(request, ENGINE_BAD_METHOD);
         return;
     }
-    if (!version || strcmp(version, "4") != 0) {
+    if (wire < 0) {
         refuse(request, ENGINE_UNSUPPORTED_VERSION);
         return;
     }
     if ((is_websocket && !is_websocket_request(request, accept)) || !admit(request, &admission))
         return;
+    admission.wire = (uint8_t)wire;
     if (!is_websocket) {
-        session_open_polling(worker, &admission, &answer);
-        request_add_header(request, "Cache-Control", "no-store");
-        request_answer(request, &answer);
+        serve_polling_handshake(request, &admission);
         return;
     }
     opening = opening_new(worker);
@@ -260,6 +295,13 @@ static void serve_websocket(struct request *request)
                     NULL, 0);
 }
 
+static bool is_octets(const struct request *request)
+{
+    const char *type = request_header(request, "Content-Type");
+
+    return type && strcasecmp(type, "application/octet-stream") == 0;
+}
+
 static void serve_poll(struct request *request)
 {
     const struct request_notes *notes = request_notes(request);
@@ -273,7 +315,8 @@ static void serve_poll(struct request *request)
     } else if (is_method(request, "POST")) {
         body = request_body(request, &bytes);
         request_notes(request)->is_post_announced = false;
-        polling_inquire(request_worker(request), INQUIRY_POST, notes->sid, number,
+        polling_inquire(request_worker(request),
+                        is_octets(request) ? INQUIRY_POST_OCTETS : INQUIRY_POST, notes->sid, number,
                         bytes ? memory_copy(body, bytes) : NULL, bytes);
     } else {
         refuse(request, ENGINE_BAD_METHOD);
@@ -290,7 +333,8 @@ static void serve_engine(struct request *request)
     const char *transport = request_query(request, "transport");
     bool is_websocket = transport && strcmp(transport, "websocket") == 0;
 
-    if (!transport || (!is_websocket && strcmp(transport, "polling") != 0))
+    if (!transport || (!is_websocket && strcmp(transport, "polling") != 0) ||
+        request_query(request, "j")) /* answers as scripts, for browsers of long ago */
         refuse(request, ENGINE_TRANSPORT_UNKNOWN);
     else if (!request_query(request, "sid"))
         serve_handshake(request, is_websocket);

@@ -656,3 +656,17 @@ bool scan_is_text(struct span text)
     }
     return true;
 }
+
+bool scan_is_utf8(struct span text)
+{
+    const char *at = text.at, *end = text.at + text.length;
+
+    while ((at = skip_plain(at, end)) < end) {
+        size_t n = (*at & 0x80) == 0 ? 1 : sequence_length(at, end);
+
+        if (n == 0)
+            return false;
+        at += n;
+    }
+    return true;
+}

@@ -108,4 +108,7 @@ ptrdiff_t scan_decode_string(struct span string, char *out, size_t size);
 /* Text outside of JSON: is it valid UTF-8 without control characters (those below the space)? */
 bool scan_is_text(struct span text);
 
+/* The same with control characters: what RFC 6455 §8.1 asks of a text message. */
+bool scan_is_utf8(struct span text);
+
 #endif

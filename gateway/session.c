@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 static const struct {
@@ -28,6 +29,7 @@ static const struct {
 
 static void list_add(struct session *head, struct session *session)
 {
+    counter_add(&session->worker->counters.sessions[session->state], 1);
     session->previous = head->previous;
     session->next = head;
     session->previous->next = session;
@@ -36,6 +38,7 @@ static void list_add(struct session *head, struct session *session)
 
 static void list_remove(struct session *session)
 {
+    counter_add(&session->worker->counters.sessions[session->state], UINT64_MAX); /* one less */
     session->previous->next = session->next;
     session->next->previous = session->previous;
 }
@@ -79,7 +82,7 @@ static void queue_packet(struct session *session, struct packet *packet)
     parcel_put(&parcel);
 }
 
-/* Engine.IO 4, "Handshake": the open packet. */
+/* Engine.IO, "Handshake": the open packet. */
 static void send_open(struct session *session)
 {
     const struct config *config = session->worker->snapshot->config;
@@ -100,37 +103,103 @@ static void send_open(struct session *session)
     session_send_packet(session, packet_new(piece, NULL, 0, NULL, 0));
 }
 
-static void pong_received(struct session *session)
+/* We ping Engine.IO 4's clients; those of 3 ping us, and in time. */
+static void start_heartbeat(struct session *session)
 {
     struct worker *worker = session->worker;
 
-    timer_arm(&worker->ping, &session->heartbeat, worker->now_ms);
+    timer_arm(session_is_eio3(session) ? &worker->silence : &worker->ping, &session->heartbeat,
+              worker->now_ms);
 }
 
-/* Engine.IO 4, "Packet types", as far as a client may send them over a WebSocket. */
+/* What a client hears first. */
+static void greet(struct session *session)
+{
+    if (session->is_greeted)
+        return;
+    session->is_greeted = true;
+    start_heartbeat(session);
+    send_open(session);
+    if (session->state == SESSION_WEBSOCKET)
+        socketio_open(session);
+}
+
+/* A client's heartbeat, a ping (Engine.IO 3) or a pong (4), never the other. */
+static void heartbeat(struct session *session, bool is_ping)
+{
+    static const struct span pong = {"3", 1};
+
+    if (is_ping != session_is_eio3(session)) {
+        session_close(session, CLOSE_BAD_PACKET);
+        return;
+    }
+    start_heartbeat(session);
+    if (is_ping)
+        session_send_packet(session, packet_new(pong, NULL, 0, NULL, 0));
+}
+
+/* Binary as it is, after Engine.IO 3's packet type. */
+static void binary_message(struct session *session, const uint8_t *bytes, size_t length)
+{
+    size_t type = session_is_eio3(session) ? 1 : 0;
+
+    if (length < type || (type && bytes[0] != 4))
+        session_close(session, CLOSE_BAD_PACKET);
+    else
+        socketio_binary(session, bytes + type, length - type);
+}
+
+/* `b`, in Engine.IO 3 a packet type, and base64. */
+static void base64_message(struct session *session, const char *text, size_t length)
+{
+    size_t type = session_is_eio3(session) ? 2 : 1, size = length / 4 * 3 + 3, bytes;
+    uint8_t *binary = memory_new(size);
+
+    if (length < type || (type == 2 && text[1] != '4') ||
+        sodium_base642bin(binary, size, text + type, length - type, NULL, &bytes, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) != 0)
+        session_close(session, CLOSE_BAD_PACKET);
+    else
+        socketio_binary(session, binary, bytes);
+    free(binary);
+}
+
+/* Engine.IO, "Packet types", as far as a client may send them. */
 static void text_message(struct session *session, const char *text, size_t length)
 {
     switch (length ? text[0] : '\0') {
     case '1': /* close */
         session_close(session, CLOSE_CLIENT);
         break;
+    case '2': /* ping */
     case '3': /* pong */
-        pong_received(session);
+        heartbeat(session, text[0] == '2');
         break;
     case '4': /* message */
         socketio_text(session, text + 1, length - 1);
         break;
     case '6': /* noop */
         break;
+    case 'b':
+        base64_message(session, text, length);
+        break;
     default:
         session_close(session, CLOSE_BAD_PACKET);
     }
+}
+
+static void set_descriptor(struct session *session, int fd)
+{
+    session->fd = fd;
+    atomic_fetch_add(&session->worker->gateway->descriptors, 1);
 }
 
 static void close_descriptor(struct session *session)
 {
     if (session->fd < 0)
         return;
+    /* Closing is not enough: libmicrohttpd may still hold the descriptor that this is a copy of. */
+    (void)epoll_ctl(session->worker->epoll_fd, EPOLL_CTL_DEL, session->fd, NULL);
     close(session->fd);
     session->fd = -1;
     atomic_fetch_sub(&session->worker->gateway->descriptors, 1);
@@ -149,13 +218,13 @@ static struct session *create(struct worker *worker, const struct admission *adm
     session->admission = (uint8_t)admission->result;
     session->address = admission->address;
     session->address_place = admission->address_place;
+    session->wire = admission->wire;
     session->state = (uint8_t)state;
     list_add(&worker->sessions[state], session);
     worker->n_sessions++;
     randombytes_buf(session->id, sizeof session->id);
     session->id[0] = (uint8_t)worker->index; /* so that any worker knows whom to ask */
     COUNT(worker, handshakes);
-    timer_arm(&worker->ping, &session->heartbeat, worker->now_ms);
     timer_arm(&worker->connect, &session->deadline, worker->now_ms);
     return session;
 }
@@ -209,19 +278,25 @@ void session_open(struct worker *worker, int fd, const struct admission *admissi
 {
     struct session *session = create(worker, admission, SESSION_WEBSOCKET);
 
-    send_open(session);
-    session_attach(session, fd, first, bytes);
+    set_descriptor(session, fd);
+    if (session_is_eio3(session))
+        timer_arm(&worker->greeting, &session->heartbeat, worker->now_ms);
+    else
+        greet(session);
+    websocket_open(session, first, bytes);
     if (worker->is_stopping)
         session_close(session, CLOSE_SHUTDOWN);
 }
 
-void session_open_polling(struct worker *worker, const struct admission *admission,
-                          struct answer *answer)
+struct session *session_open_polling(struct worker *worker, const struct admission *admission,
+                                     struct answer *answer)
 {
     struct session *session = create(worker, admission, SESSION_POLLING);
 
-    send_open(session);
+    greet(session);
     polling_open(session, answer);
+    socketio_open(session);
+    return session;
 }
 
 bool session_begin_upgrade(struct session *session)
@@ -234,8 +309,7 @@ bool session_begin_upgrade(struct session *session)
 
 void session_attach(struct session *session, int fd, const void *first, size_t bytes)
 {
-    session->fd = fd;
-    atomic_fetch_add(&session->worker->gateway->descriptors, 1);
+    set_descriptor(session, fd);
     websocket_open(session, first, bytes);
 }
 
@@ -269,7 +343,7 @@ void session_send(struct session *session, struct parcel *parcel)
         COUNT(session->worker, dropped_volatile);
         return;
     }
-    queue(session, parcel);
+    queue(session, parcel_in_form(parcel, session->wire));
     COUNT(session->worker, deliveries);
 }
 
@@ -284,12 +358,14 @@ void session_send_packet(struct session *session, struct packet *packet)
 void session_message(struct session *session, enum websocket_opcode opcode, const uint8_t *bytes,
                      size_t length)
 {
+    if (session->state != SESSION_CLOSING)
+        greet(session);
     if (session->state == SESSION_CLOSING)
         return;
     if (opcode == OPCODE_TEXT)
         text_message(session, (const char *)bytes, length);
     else
-        socketio_binary(session, bytes, length);
+        binary_message(session, bytes, length);
 }
 
 void session_flush(struct session *session)
@@ -361,6 +437,11 @@ void session_reap(struct worker *worker)
 void session_connected(struct session *session)
 {
     timer_disarm(&session->deadline);
+}
+
+void session_greeting_due(struct timer *heartbeat)
+{
+    greet(TABLE_ENTRY(heartbeat, struct session, heartbeat));
 }
 
 void session_ping_due(struct timer *heartbeat)

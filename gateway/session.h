@@ -67,20 +67,21 @@ struct session {
     struct worker *worker;
     struct session *previous, *next; /* of its state's list */
     struct session *next_touched;    /* those with something to write when the turn ends */
-    struct timer heartbeat;          /* next ping, or deadline of the pong */
-    struct timer deadline;           /* of the first CONNECT, or of a closing client */
-    struct outbox *outbox;           /* lent; NULL: nothing waits */
-    struct polling *polling;         /* while it polls; NULL: a WebSocket is all it has */
-    struct lease *lease;             /* lent by websocket.c inside a frame or message */
-    struct assembly *assembly;       /* a binary packet of which attachments are still missing */
-    struct socket *sockets;          /* one for each namespace it is connected to */
+    struct timer heartbeat;      /* next ping, or deadline of the pong; Engine.IO 3: of a ping */
+    struct timer deadline;       /* of the first CONNECT, or of a closing client */
+    struct outbox *outbox;       /* lent; NULL: nothing waits */
+    struct polling *polling;     /* while it polls; NULL: a WebSocket is all it has */
+    struct lease *lease;         /* lent by websocket.c inside a frame or message */
+    struct assembly *assembly;   /* a binary packet of which attachments are still missing */
+    struct socket *sockets;      /* one for each namespace it is connected to */
     struct identity *identity;   /* from the handshake's token; NULL unless admission is TOKEN_OK */
     struct place *address_place; /* its address among the counted ones */
     int fd;                      /* of the WebSocket; -1: none */
     uint8_t admission;           /* gate_result of the handshake's token */
     uint8_t state;               /* enum session_state */
     uint8_t reason;              /* enum close_reason, once closing */
-    bool is_touched, is_blocked, has_shut, has_ended;
+    uint8_t wire;                /* of enum wire: which Engine.IO it speaks, and how */
+    bool is_touched, is_blocked, has_shut, has_ended, is_greeted;
     struct net_address address;
     uint8_t id[SESSION_ID_BYTES];
     uint64_t next_event_us; /* when one more event would be exactly at the limit: see socketio.c */
@@ -92,6 +93,7 @@ struct admission {
     gate_result result;
     struct net_address address;
     struct place *address_place;
+    uint8_t wire;
 };
 
 /*
@@ -102,8 +104,8 @@ void session_open(struct worker *worker, int fd, const struct admission *admissi
                   const void *first, size_t bytes);
 
 /* The same for a client that polls: the open packet is the answer to its handshake. */
-void session_open_polling(struct worker *worker, const struct admission *admission,
-                          struct answer *answer);
+struct session *session_open_polling(struct worker *worker, const struct admission *admission,
+                                     struct answer *answer);
 
 /* A polling session is reserved for a WebSocket (false: it is not polling), gets it, loses it, has
  * become it. */
@@ -121,7 +123,7 @@ void session_send(struct session *session, struct parcel *parcel);
 /* The same for a packet that goes to this client alone: takes over the caller's reference. */
 void session_send_packet(struct session *session, struct packet *packet);
 
-/* A whole message from the transport. */
+/* A whole message from the transport: one Engine.IO packet. */
 void session_message(struct session *session, enum websocket_opcode opcode, const uint8_t *bytes,
                      size_t length);
 
@@ -144,10 +146,16 @@ void session_reap(struct worker *worker);
 void session_connected(struct session *session);
 
 /* For the worker's timer lists. */
+void session_greeting_due(struct timer *heartbeat);
 void session_ping_due(struct timer *heartbeat);
 void session_pong_missing(struct timer *heartbeat);
 void session_connect_missing(struct timer *deadline);
 void session_close_overdue(struct timer *deadline);
+
+static inline bool session_is_eio3(const struct session *session)
+{
+    return session->wire & WIRE_EIO3;
+}
 
 void session_id_text(const uint8_t id[SESSION_ID_BYTES], char text[SESSION_ID_TEXT + 1]);
 

@@ -400,14 +400,35 @@ static gate_result check_token(struct session *session, const struct rules_names
 
 static void refuse_token(struct session *session, struct span space, gate_result result)
 {
-    char message[GATE_TEXT_MAX], data[GATE_TEXT_MAX], json[2 * GATE_TEXT_MAX + 32];
+/* CONNECT_ERROR.  The message is a JSON string, data any JSON or empty; Engine.IO 3's clients get
+ * the one or the other. */
+static void send_refusal(struct session *session, struct span space, struct span message,
+                         struct span data)
+{
+    struct packet_text text = {.type = PACKET_CONNECT_ERROR, .namespace = space};
+    struct span piece[] = {TEXT_SPAN("{\"message\":"), message,
+                           data.length ? TEXT_SPAN(",\"data\":") : TEXT_SPAN(""), data,
+                           TEXT_SPAN("}")};
+    struct span *bare = data.length ? &data : &message;
+    bool is_eio3 = session_is_eio3(session);
+    char header[PACKET_HEADER_SIZE];
+
+    session_send_packet(
+        session,
+        packet_new((struct span){header, (uint32_t)packet_text_write_header(&text, header)},
+                   is_eio3 ? bare : piece, is_eio3 ? 1 : sizeof piece / sizeof *piece, NULL, 0));
+}
+
+/* Engine.IO 3's clients are left in peace: one that is in no namespace has a deadline anyway, and
+ * one whose default namespace refused it may still be welcome in another. */
+    char message[GATE_TEXT_MAX], data[GATE_TEXT_MAX];
 
     COUNT(session->worker, refused_tokens);
     gate_refusal(session->worker->snapshot, result, message, data);
-    snprintf(json, sizeof json, "{\"message\":%s,\"data\":%s}", message, data);
-    send_own(session, PACKET_CONNECT_ERROR, space, json);
+    send_refusal(session, space, TEXT_SPAN(message), TEXT_SPAN(data));
     log_info("refused: %s", message);
-    session_close(session, CLOSE_UNAUTHORIZED);
+    if (!session_is_eio3(session))
+        session_close(session, CLOSE_UNAUTHORIZED);
 }
 
 static struct socket *socket_new(struct session *session, const struct rules_namespace *space,
@@ -459,7 +480,8 @@ static void welcome(struct socket *socket, struct scene *scene, const struct rel
     if (socket->identity)
         join_user_room(socket);
     snprintf(json, sizeof json, "{\"sid\":\"%s\"}", scene->id);
-    send_own(session, PACKET_CONNECT, rules_namespace_name(socket->space), json);
+    send_own(session, PACKET_CONNECT, rules_namespace_name(socket->space),
+             session_is_eio3(session) ? "" : json);
     log_presence(socket, "connected");
     if (verdict->result == RELAY_DONE)
         relay_act(&scene->stage, verdict);
@@ -469,15 +491,7 @@ static void welcome(struct socket *socket, struct scene *scene, const struct rel
  * string. */
 static void refuse_socket(struct socket *socket, struct span reason)
 {
-    struct packet_text text = {.type = PACKET_CONNECT_ERROR,
-                               .namespace = rules_namespace_name(socket->space)};
-    struct span piece[] = {TEXT_SPAN("{\"message\":"), reason, TEXT_SPAN("}")};
-    char header[PACKET_HEADER_SIZE];
-
-    session_send_packet(
-        socket->session,
-        packet_new((struct span){header, (uint32_t)packet_text_write_header(&text, header)}, piece,
-                   3, NULL, 0));
+    send_refusal(socket->session, rules_namespace_name(socket->space), reason, TEXT_SPAN(""));
     free_socket(socket);
 }
 
@@ -516,41 +530,59 @@ static struct socket *find_socket(const struct session *session, struct span spa
     return found;
 }
 
-static void on_connect(struct session *session, const struct packet_text *packet)
+/* `payload` is an object, or empty. */
+static void connect_to(struct session *session, struct span name, struct span payload)
 {
     const struct snapshot *snapshot = session->worker->snapshot;
-    const struct rules_namespace *space = rules_namespace_find(snapshot->rules, packet->namespace);
+    const struct rules_namespace *space = rules_namespace_find(snapshot->rules, name);
     struct identity *identity;
     struct socket *socket;
     gate_result result;
     size_t n;
 
-    if (find_socket(session, packet->namespace, &n)) {
+    if (find_socket(session, name, &n)) {
         session_close(session, CLOSE_BAD_PACKET);
         return;
     }
     if (!space) {
-        send_own(session, PACKET_CONNECT_ERROR, packet->namespace,
-                 "{\"message\":\"Invalid namespace\"}");
+        send_refusal(session, name, TEXT_SPAN("\"Invalid namespace\""), TEXT_SPAN(""));
         return;
     }
     if (snapshot->config->limits_namespaces && n >= snapshot->config->limits_namespaces) {
         COUNT(session->worker, refused_namespaces);
-        send_own(session, PACKET_CONNECT_ERROR, packet->namespace,
-                 "{\"message\":\"too many namespaces\"}");
+        send_refusal(session, name, TEXT_SPAN("\"too many namespaces\""), TEXT_SPAN(""));
         return;
     }
-    result = check_token(session, space, packet->json, &identity);
+    result = check_token(session, space, payload, &identity);
     if (result != TOKEN_OK) {
-        refuse_token(session, packet->namespace, result);
+        refuse_token(session, name, result);
         return;
     }
     socket = socket_new(session, space, identity);
-    keep_auth(socket, packet->json);
+    keep_auth(socket, payload);
     enter(socket);
 }
 
 /* Events. */
+
+/* Protocol 5 brings credentials as a payload, 4 as the namespace's query. */
+static void on_connect(struct session *session, const struct packet_text *packet)
+{
+    char *object;
+
+    if (!session_is_eio3(session)) {
+        connect_to(session, packet->namespace, packet->json);
+        return;
+    }
+    object = gate_query_object(packet->query);
+    if (object)
+        connect_to(session, packet->namespace, TEXT_SPAN(object));
+    else
+        session_close(session, CLOSE_BAD_PACKET);
+    if (object)
+        sodium_memzero(object, strlen(object));
+    free(object);
+}
 
 /*
  * The generic cell rate algorithm: N events a second and a burst of as many.  One number says when
@@ -676,7 +708,8 @@ static bool parse(struct session *session, const char *text, size_t length,
     struct worker *worker = session->worker;
 
     if (packet_text_parse(text, length, (uint32_t)worker->snapshot->config->limits_attachments,
-                          packet, worker->event) == SCAN_OK)
+                          packet, worker->event) == SCAN_OK &&
+        (packet->query.length == 0 || session_is_eio3(session)))
         return true;
     session_close(session, CLOSE_BAD_PACKET);
     return false;
@@ -684,6 +717,17 @@ static bool parse(struct session *session, const char *text, size_t length,
 
 void socketio_text(struct session *session, const char *text, size_t length)
 {
+/* Where the rules have no default namespace nothing is said: a refusal of "/" would be heard by the
+ * client's sockets of every namespace. */
+void socketio_open(struct session *session)
+{
+    struct span name = {"/", 1};
+
+    if (session_is_eio3(session) &&
+        rules_namespace_find(session->worker->snapshot->rules, name) != NULL)
+        connect_to(session, name, (struct span){"", 0});
+}
+
     struct packet_text packet;
 
     if (session->assembly) { /* an attachment was due */

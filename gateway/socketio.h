@@ -26,6 +26,9 @@ struct socket {
     struct relay_bucket *buckets;
 };
 
+/* The session is open: Engine.IO 3's clients are in the default namespace unasked. */
+void socketio_open(struct session *session);
+
 /* A message of the session: text, or an attachment of the packet before it. */
 void socketio_text(struct session *session, const char *text, size_t length);
 void socketio_binary(struct session *session, const uint8_t *bytes, size_t length);

@@ -1,7 +1,8 @@
 /*
- * The WebSocket transport.  wslay parses and unmasks what clients send and answers their control
- * frames; what we send was framed when the packet was made.  Who the client is and what it says is
- * the session's business.
+ * The WebSocket transport.  wslay takes frames apart and unmasks them; how frames become messages,
+ * what may not be in them, and what control frames are answered with is decided here.  What we send
+ * was framed when the packet was made.  Who the client is and what it says is the session's
+ * business.
  */
 #include "gateway/websocket.h"
 
@@ -24,9 +25,11 @@
 #define FLUSH_PIECES 64 /* parcels of one write */
 #define COPY_PIECES                                                                                \
     16 /* so many or more, and small: copied together they cost less than as pieces */
-#define COPY_BYTES    16384
-#define MAX_FRAGMENTS 1024  /* of one message */
-#define MAX_ANSWER    16384 /* pongs and a close that one read may cause */
+#define COPY_BYTES     16384
+#define MAX_FRAGMENTS  1024 /* of one message */
+#define MAX_PINGS      256  /* answered of one read */
+#define MAX_CONTROL    125  /* bytes of a control frame's payload, see to it wslay does */
+#define FIRST_CAPACITY 4096 /* of a message that does not come in one piece */
 
 /*
  * What a session borrows while a frame or a message is incomplete.  At the end of each frame the
@@ -36,29 +39,28 @@
 struct lease {
     struct lease *next_free;
     struct session *session;
-    wslay_event_context_ptr context;
+    wslay_frame_context_ptr context;
     const uint8_t *in; /* what was read and is not yet fed */
     size_t in_bytes;
     uint64_t fed, framed;
-    uint64_t payload; /* of the frame in hand */
-    uint32_t fragments;
-    uint8_t opcode;
-    bool is_last, in_message, has_failed, is_busy;
-    uint8_t *answer; /* control frames that wslay wants sent */
-    size_t answer_bytes;
+    uint64_t missing; /* bytes of the frame in hand */
+    uint8_t *message; /* as far as it has come, when it does not come in one piece */
+    size_t bytes, capacity;
+    uint32_t fragments, pings;
+    uint8_t opcode; /* of the message */
+    uint8_t reason; /* enum close_reason, when reading has failed */
+    bool in_frame, in_message, is_busy;
+    uint8_t control_bytes, control[MAX_CONTROL];
 };
 
-static ssize_t feed_wslay(wslay_event_context_ptr context, uint8_t *to, size_t size, int flags,
-                          void *user)
+static ssize_t feed_wslay(uint8_t *to, size_t size, int flags, void *user)
 {
     struct lease *lease = user;
     size_t n = lease->in_bytes < size ? lease->in_bytes : size;
 
     (void)flags;
-    if (n == 0) {
-        wslay_event_set_error(context, WSLAY_ERR_WOULDBLOCK);
+    if (n == 0)
         return -1;
-    }
     memcpy(to, lease->in, n);
     lease->in += n;
     lease->in_bytes -= n;
@@ -66,77 +68,9 @@ static ssize_t feed_wslay(wslay_event_context_ptr context, uint8_t *to, size_t s
     return (ssize_t)n;
 }
 
-static ssize_t take_answer(wslay_event_context_ptr context, const uint8_t *bytes, size_t length,
-                           int flags, void *user)
-{
-    struct lease *lease = user;
-
-    (void)context, (void)flags;
-    if (lease->answer_bytes + length > MAX_ANSWER) {
-        lease->has_failed = true;
-        return (ssize_t)length;
-    }
-    if (!lease->answer)
-        lease->answer = memory_new(MAX_ANSWER);
-    memcpy(lease->answer + lease->answer_bytes, bytes, length);
-    lease->answer_bytes += length;
-    return (ssize_t)length;
-}
-
-static void frame_started(wslay_event_context_ptr context,
-                          const struct wslay_event_on_frame_recv_start_arg *frame, void *user)
-{
-    struct lease *lease = user;
-
-    (void)context;
-    lease->opcode = frame->opcode;
-    lease->payload = frame->payload_length;
-    lease->is_last = frame->fin;
-    if (wslay_is_ctrl_frame(frame->opcode))
-        return;
-    if (frame->opcode != WSLAY_CONTINUATION_FRAME)
-        lease->fragments = 0;
-    if (++lease->fragments > MAX_FRAGMENTS)
-        lease->has_failed = true;
-}
-
-static void frame_ended(wslay_event_context_ptr context, void *user)
-{
-    struct lease *lease = user;
-    size_t length_bytes = lease->payload < 126 ? 0 : lease->payload < 65536 ? 2 : 8;
-
-    (void)context;
-    lease->framed += 2 + length_bytes + 4 + lease->payload;
-    if (!wslay_is_ctrl_frame(lease->opcode))
-        lease->in_message = !lease->is_last;
-}
-
-static void message_arrived(wslay_event_context_ptr context,
-                            const struct wslay_event_on_msg_recv_arg *message, void *user)
-{
-    struct lease *lease = user;
-    struct session *session = lease->session;
-    enum websocket_opcode opcode = (enum websocket_opcode)message->opcode;
-
-    (void)context;
-    if (wslay_is_ctrl_frame(message->opcode) || lease->has_failed || session->fd < 0)
-        return;
-    if (session->state == SESSION_UPGRADING)
-        polling_probe(session, opcode, message->msg, message->msg_length);
-    else
-        session_message(session, opcode, message->msg, message->msg_length);
-}
-
-static const struct wslay_event_callbacks callbacks = {
-    .recv_callback = feed_wslay,
-    .send_callback = take_answer,
-    .on_frame_recv_start_callback = frame_started,
-    .on_frame_recv_end_callback = frame_ended,
-    .on_msg_recv_callback = message_arrived,
-};
-
 static struct lease *borrow(struct session *session)
 {
+    static const struct wslay_frame_callbacks callbacks = {.recv_callback = feed_wslay};
     struct worker *worker = session->worker;
     struct lease *lease = worker->free_leases;
 
@@ -146,22 +80,19 @@ static struct lease *borrow(struct session *session)
         worker->free_leases = lease->next_free;
     } else {
         lease = memory_zeroed(1, sizeof *lease);
-        if (wslay_event_context_server_init(&lease->context, &callbacks, lease) != 0)
+        if (wslay_frame_context_init(&lease->context, &callbacks, lease) != 0)
             abort();
     }
-    wslay_event_config_set_max_recv_msg_length(lease->context,
-                                               worker->snapshot->config->limits_max_payload);
     lease->session = session;
     lease->fed = lease->framed = 0;
-    lease->in_message = lease->has_failed = false;
     session->lease = lease;
     return lease;
 }
 
 static void free_lease(struct lease *lease)
 {
-    wslay_event_context_free(lease->context);
-    free(lease->answer);
+    wslay_frame_context_free(lease->context);
+    free(lease->message);
     free(lease);
 }
 
@@ -172,80 +103,206 @@ static void give_back(struct session *session)
 
     session->lease = NULL;
     lease->session = NULL;
-    free(lease->answer);
-    lease->answer = NULL;
+    free(lease->message);
+    lease->message = NULL;
+    lease->capacity = 0;
     lease->next_free = session->worker->free_leases;
     session->worker->free_leases = lease;
 }
 
-/* What the client's control frames were answered with. */
-static void send_answer(struct session *session, struct lease *lease)
+/* Reading.  False: it is over, and lease->reason says why. */
+
+static bool fail(struct lease *lease, enum close_reason reason)
 {
-    if (lease->answer_bytes == 0)
-        return;
-    session_send_packet(session, packet_new_ready(lease->answer, lease->answer_bytes));
-    lease->answer_bytes = 0;
+    lease->reason = (uint8_t)reason;
+    return false;
 }
 
-static enum close_reason failure(const struct lease *lease)
+static bool is_known(uint8_t opcode)
 {
-    if (lease->has_failed)
-        return CLOSE_LIMIT;
-    if (wslay_event_get_close_received(lease->context))
-        return CLOSE_CLIENT;
-    switch (wslay_event_get_status_code_sent(lease->context)) {
-    case WSLAY_CODE_MESSAGE_TOO_BIG:
-        return CLOSE_TOO_BIG;
-    case WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA:
-        return CLOSE_BAD_TEXT;
+    return opcode <= OPCODE_BINARY || (opcode >= OPCODE_CLOSE && opcode <= OPCODE_PONG);
+}
+
+/* RFC 6455 §5.1, §5.2 and §5.4, as far as wslay leaves it to us: it has seen to lengths, and to
+ * whole and short control frames. */
+static bool begin_frame(struct lease *lease, const struct wslay_frame_iocb *frame)
+{
+    uint64_t limit = lease->session->worker->snapshot->config->limits_max_payload;
+
+    lease->in_frame = true;
+    lease->missing = frame->payload_length;
+    lease->control_bytes = 0;
+    if (!frame->mask || frame->rsv || !is_known(frame->opcode))
+        return fail(lease, CLOSE_BAD_FRAME);
+    if (wslay_is_ctrl_frame(frame->opcode))
+        return true;
+    if ((frame->opcode == OPCODE_CONTINUATION) != lease->in_message)
+        return fail(lease, CLOSE_BAD_FRAME);
+    if (!lease->in_message) {
+        lease->in_message = true;
+        lease->opcode = frame->opcode;
+        lease->bytes = 0;
+        lease->fragments = 0;
+    }
+    if (++lease->fragments > MAX_FRAGMENTS)
+        return fail(lease, CLOSE_LIMIT);
+    if (lease->bytes + frame->payload_length > limit)
+        return fail(lease, CLOSE_TOO_BIG);
+    return true;
+}
+
+static void end_frame(struct lease *lease, uint64_t payload)
+{
+    size_t length_bytes = payload < 126 ? 0 : payload < 65536 ? 2 : 8;
+
+    lease->in_frame = false;
+    lease->framed += 2 + length_bytes + 4 + payload;
+}
+
+/* Memory grows with what has come, not with what was promised. */
+static void keep(struct lease *lease, const struct wslay_frame_iocb *frame)
+{
+    size_t needed = lease->bytes + frame->data_length;
+
+    if (needed > lease->capacity) {
+        lease->capacity = 2 * needed > FIRST_CAPACITY ? 2 * needed : FIRST_CAPACITY;
+        lease->message = memory_resize(lease->message, lease->capacity, 1);
+    }
+    if (frame->data_length)
+        memcpy(lease->message + lease->bytes, frame->data, frame->data_length);
+    lease->bytes = needed;
+}
+
+static bool deliver(struct lease *lease, const uint8_t *bytes, size_t n)
+{
+    struct session *session = lease->session;
+    enum websocket_opcode opcode = (enum websocket_opcode)lease->opcode;
+
+    lease->in_message = false;
+    if (opcode == OPCODE_TEXT && !scan_is_utf8((struct span){(const char *)bytes, (uint32_t)n}))
+        return fail(lease, CLOSE_BAD_TEXT);
+    if (session->state == SESSION_UPGRADING)
+        polling_probe(session, opcode, bytes, n);
+    else
+        session_message(session, opcode, bytes, n);
+    return true;
+}
+
+static bool take_data(struct lease *lease, const struct wslay_frame_iocb *frame)
+{
+    bool is_end = lease->missing == 0 && frame->fin;
+
+    if (is_end && lease->bytes == 0) /* all of it is in wslay's hands */
+        return deliver(lease, frame->data, frame->data_length);
+    keep(lease, frame);
+    return !is_end || deliver(lease, lease->message, lease->bytes);
+}
+
+static bool answer_ping(struct lease *lease)
+{
+    struct session *session = lease->session;
+
+    if (++lease->pings > MAX_PINGS)
+        return fail(lease, CLOSE_LIMIT);
+    if (session->state == SESSION_UPGRADING)
+        websocket_send_now(session, OPCODE_PONG, lease->control, lease->control_bytes);
+    else
+        session_send_packet(session,
+                            packet_new_frame(OPCODE_PONG, lease->control, lease->control_bytes));
+    return true;
+}
+
+/* RFC 6455 §7.4 and IANA's registry: those that may be on the wire. */
+static bool is_close_code(unsigned code)
+{
+    return (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)) ||
+           (code >= 3000 && code <= 4999);
+}
+
+/* RFC 6455 §5.5.1: the client's close is answered with its own code. */
+static bool take_close(struct lease *lease)
+{
+    const uint8_t *at = lease->control;
+    size_t n = lease->control_bytes;
+
+    if (n == 1 || (n > 1 && !is_close_code((unsigned)at[0] << 8 | at[1])))
+        return fail(lease, CLOSE_BAD_FRAME);
+    if (n > 2 && !scan_is_utf8((struct span){(const char *)at + 2, (uint32_t)n - 2}))
+        return fail(lease, CLOSE_BAD_TEXT);
+    if (lease->session->state != SESSION_UPGRADING)
+        session_send_packet(lease->session, packet_new_frame(OPCODE_CLOSE, at, n ? 2 : 0));
+    return fail(lease, CLOSE_CLIENT);
+}
+
+static bool take_control(struct lease *lease, const struct wslay_frame_iocb *frame)
+{
+    memcpy(lease->control + lease->control_bytes, frame->data, frame->data_length);
+    lease->control_bytes = (uint8_t)(lease->control_bytes + frame->data_length);
+    if (lease->missing > 0)
+        return true;
+    switch (frame->opcode) {
+    case OPCODE_PING:
+        return answer_ping(lease);
+    case OPCODE_CLOSE:
+        return take_close(lease);
     default:
-        return CLOSE_BAD_FRAME;
+        return true;
     }
 }
 
-/* wslay answers a client's close; to anything that is wrong we say ourselves why we close. */
-static void receiving_ended(struct session *session, struct lease *lease)
+/* Of a frame, as much as has come. */
+static bool take_piece(struct lease *lease, const struct wslay_frame_iocb *frame)
 {
-    enum close_reason reason = failure(lease);
+    if (!lease->in_frame && !begin_frame(lease, frame))
+        return false;
+    lease->missing -= frame->data_length;
+    if (lease->missing == 0)
+        end_frame(lease, frame->payload_length);
+    return wslay_is_ctrl_frame(frame->opcode) ? take_control(lease, frame)
+                                              : take_data(lease, frame);
+}
 
-    if (session->state == SESSION_UPGRADING) {
-        session_transport_gone(session, reason);
-        return;
+static bool read_frames(struct lease *lease)
+{
+    const struct session *session = lease->session;
+    struct wslay_frame_iocb frame;
+
+    while (session->fd >= 0 && session->state != SESSION_CLOSING) {
+        ssize_t n = wslay_frame_recv(lease->context, &frame);
+
+        if (n == WSLAY_ERR_WANT_READ)
+            return true;
+        if (n < 0)
+            return fail(lease, CLOSE_BAD_FRAME);
+        if (!take_piece(lease, &frame))
+            return false;
     }
-    if (reason == CLOSE_CLIENT)
-        send_answer(session, lease);
-    session_close(session, reason);
+    return true;
 }
 
 static void receive(struct session *session, const uint8_t *bytes, size_t n)
 {
     struct lease *lease = borrow(session);
-    int failed;
+    bool is_good;
 
     lease->in = bytes;
     lease->in_bytes = n;
+    lease->pings = 0;
     lease->is_busy = true;
-    do
-        failed = wslay_event_recv(lease->context);
-    while (!failed && lease->in_bytes > 0 && !lease->has_failed && session->fd >= 0 &&
-           wslay_event_get_read_enabled(lease->context));
-    failed |= wslay_event_send(lease->context);
+    is_good = read_frames(lease);
     lease->is_busy = false;
-    if (session->fd < 0) {
+    if (session->fd < 0)
         websocket_release(session);
-        return;
-    }
-    if (failed || lease->has_failed || !wslay_event_get_read_enabled(lease->context)) {
-        receiving_ended(session, lease);
-        return;
-    }
-    send_answer(session, lease);
-    if (lease->fed == lease->framed && !lease->in_message)
+    else if (!is_good && session->state == SESSION_UPGRADING)
+        session_transport_gone(session, lease->reason);
+    else if (!is_good)
+        session_close(session, lease->reason);
+    else if (session->state != SESSION_CLOSING && lease->fed == lease->framed && !lease->in_message)
         give_back(session);
 }
 
 /* A client that is being closed may still talk; nobody listens. */
-static void read_ready(struct session *session)
+static void read_ready(struct session *session, bool drains)
 {
     static _Thread_local uint8_t buffer[READ_BYTES];
     ssize_t n;
@@ -262,10 +319,15 @@ static void read_ready(struct session *session)
     if (session->state == SESSION_CLOSING)
         return;
     counter_add(&session->worker->counters.bytes_in, (uint64_t)n);
-    worker_drain_mailbox(session->worker);
+    if (drains) {
+        session->worker->is_reading = true; /* the buffer is in use: see websocket_read_now */
+        worker_drain_mailbox(session->worker);
+        session->worker->is_reading = false;
+    }
     if (session->state != SESSION_CLOSING)
         receive(session, buffer, (size_t)n);
-    worker_flush_if_much(session->worker);
+    if (drains)
+        worker_flush_if_much(session->worker);
 }
 
 static void ready(struct watch *watch, uint32_t events)
@@ -275,7 +337,7 @@ static void ready(struct watch *watch, uint32_t events)
     if (session->fd >= 0 && events & EPOLLOUT)
         session_flush(session);
     if (session->fd >= 0 && events & EPOLLIN)
-        read_ready(session);
+        read_ready(session, true);
     else if (session->fd >= 0 && events & (EPOLLERR | EPOLLHUP))
         session_transport_gone(session, CLOSE_LOST);
 }
@@ -332,7 +394,7 @@ void websocket_open(struct session *session, const void *first, size_t bytes)
         session_transport_gone(session, CLOSE_LOST);
         return;
     }
-    if (bytes > 0)
+    if (bytes > 0 && session->state != SESSION_CLOSING)
         receive(session, first, bytes);
 }
 
@@ -357,13 +419,14 @@ void websocket_flush(struct session *session)
 
 void websocket_read_now(struct session *session)
 {
-    if (session->fd >= 0)
-        read_ready(session);
+    if (session->fd >= 0 && !session->worker->is_reading)
+        read_ready(session, false);
 }
 
-void websocket_send_now(struct session *session, const char *text)
+void websocket_send_now(struct session *session, enum websocket_opcode opcode, const void *payload,
+                        size_t bytes)
 {
-    struct packet *packet = packet_new_frame(OPCODE_TEXT, text, strlen(text));
+    struct packet *packet = packet_new_frame(opcode, payload, bytes);
     ssize_t sent = send(session->fd, packet->frame, packet->frames, MSG_NOSIGNAL | MSG_DONTWAIT);
 
     if (sent != (ssize_t)packet->frames)

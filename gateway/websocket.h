@@ -23,8 +23,10 @@ void websocket_turn_away(int fd);
 /* Read what has arrived by now. */
 void websocket_read_now(struct session *session);
 
-/* Send one short text past the outbox; a connection that does not take it at once is given up. */
-void websocket_send_now(struct session *session, const char *text);
+/* Send one short message past the outbox; a connection that does not take it at once is given up.
+ */
+void websocket_send_now(struct session *session, enum websocket_opcode opcode, const void *payload,
+                        size_t bytes);
 
 /* Give back what was lent, before the session is freed. */
 void websocket_release(struct session *session);

@@ -27,6 +27,9 @@
 #define PRESSURE_MARK 4096  /* letters in a peer's mailbox above which clients are not read */
 #define MUCH_QUEUED   16384 /* deliveries after which clients are written to before the turn ends */
 #define MAX_WAIT_MS   1000
+#define GREETING_MS                                                                                \
+    5 /* Engine.IO 3's clients get the open packet in a read of its own, after the 101: there are    \
+         some, also in its public test suite, that listen only once they have heard of that */
 #define STUCK_MS      10000 /* without a turn for so long, a worker is not alive */
 
 static void watch_mailbox(struct watch *watch, uint32_t events)
@@ -75,10 +78,12 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t run_timers(struct worker *worker)
 {
-    uint64_t next = timer_list_run(&worker->ping, worker->now_ms);
+    uint64_t next = timer_list_run(&worker->greeting, worker->now_ms);
 
     next = earlier(next, timer_list_run(&worker->pong, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->ping, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->connect, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->silence, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->upgrade, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->close, worker->now_ms));
     return earlier(next, timer_list_run(&worker->request, worker->now_ms));
@@ -192,8 +197,10 @@ static void init_lists(struct worker *worker)
     timer_list_init(&worker->connect, session_connect_missing);
     timer_list_init(&worker->upgrade, polling_upgrade_overdue);
     timer_list_init(&worker->close, session_close_overdue);
+    timer_list_init(&worker->greeting, session_greeting_due);
     timer_list_init(&worker->request, http_request_overdue);
 }
+    timer_list_init(&worker->silence, session_pong_missing);
 
 /* What a snapshot says that the worker keeps elsewhere. */
 static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
@@ -207,8 +214,10 @@ static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
     worker->connect.length_ms = config->gateway_connect_timeout;
     worker->upgrade.length_ms = config->gateway_upgrade_timeout;
     worker->close.length_ms = config->gateway_close_timeout;
+    worker->greeting.length_ms = GREETING_MS;
     worker->request.length_ms = config->gateway_request_timeout;
     rules_claims(snapshot->rules, &n_claims);
+    worker->silence.length_ms = config->gateway_ping_interval + config->gateway_ping_timeout;
     free(worker->claim);
     worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
 }

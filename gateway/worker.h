@@ -33,7 +33,7 @@ struct worker {
     struct session *touched; /* to be written to when the turn ends */
     struct session *ended;   /* to be freed then */
     struct socket *left;     /* sockets to be freed then */
-    struct timer_list ping, pong, connect, upgrade, close, request;
+    struct timer_list greeting, ping, pong, silence, connect, upgrade, close, request;
     struct table polled; /* sessions that poll, by their id: see polling.c */
     struct parcel *ping_parcel;
     struct outbox *free_outboxes;
@@ -42,6 +42,7 @@ struct worker {
     struct event *event;      /* the one being dispatched; too large for the stack of every call */
     struct json_value *claim; /* those the rules name, of the identity that acts now */
     bool is_stopping, is_done;
+    bool is_reading; /* between a read and its dispatch, while the mailbox is drained */
     _Atomic uint64_t turned_ms;         /* when it last took a turn, for the main thread to see */
     uint64_t stop_at_ms, stop_sessions; /* when stopping began, and how many there were */
     struct counters counters;

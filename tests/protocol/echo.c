@@ -5,6 +5,11 @@
  */
 #include "gateway/socketio.h"
 
+void socketio_open(struct session *session)
+{
+    session_connected(session);
+}
+
 void socketio_text(struct session *session, const char *text, size_t length)
 {
     struct span piece = {text, (uint32_t)length};
@@ -25,6 +30,11 @@ void socketio_deliver(struct socket *socket, struct parcel *parcel)
 void socketio_close(struct session *session, enum close_reason reason)
 {
     (void)session, (void)reason;
+}
+
+void socketio_evict(struct session *session, const struct rules *fresh)
+{
+    (void)session, (void)fresh;
 }
 
 void socketio_adopt(struct session *session)
