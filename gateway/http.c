@@ -29,6 +29,8 @@
 
 #define POOL_BYTES                                                                                 \
     (48 * 1024) /* for one request's head; above 32 KiB it is mapped, and unmapped after use */
+#define DRAINED_MAX                                                                                \
+    (16 << 20) /* of a body that is too long: who still sends when we close loses the answer */
 #define FORWARDED_MAX 2048
 #define MAX_HEADERS   6
 #define STALLED_S                                                                                  \
@@ -220,40 +222,50 @@ static void connection_gone(struct watch *watch, uint32_t events)
     request->lost(request);
 }
 
-static bool append_body(struct request *request, const char *bytes, size_t n)
-{
-    uint64_t limit = request->http->worker->snapshot->config->limits_max_payload;
-
-    if (request->body_bytes + n > limit)
-        return false;
-    if (request->body_bytes + n > request->body_capacity) {
-        request->body_capacity = 2 * (request->body_bytes + n);
-        request->body = memory_resize(request->body, request->body_capacity, 1);
-    }
-    memcpy(request->body + request->body_bytes, bytes, n);
-    request->body_bytes += n;
-    return true;
-}
-
 static void refuse(struct request *request, unsigned status)
 {
     COUNT(request->http->worker, refused_requests);
     request_answer(request, &(struct answer){.status = status, .ends_connection = true});
 }
 
-/* The head is here: what cannot become a request of ours is refused before its body is read. */
+/* False: it is far too long, or its sender does not stop. */
+static bool take_body(struct request *request, const char *bytes, size_t n)
+{
+    uint64_t limit = request->http->worker->snapshot->config->limits_max_payload;
+    size_t total = request->body_bytes + n;
+
+    if (request->state != REQUEST_ANSWERED && total > limit)
+        refuse(request, MHD_HTTP_CONTENT_TOO_LARGE);
+    if (request->state == REQUEST_ANSWERED) {
+        request->body_bytes = total;
+        return total <= DRAINED_MAX;
+    }
+    if (total > request->body_capacity) {
+        request->body_capacity = 2 * total;
+        request->body = memory_resize(request->body, request->body_capacity, 1);
+    }
+    memcpy(request->body + request->body_bytes, bytes, n);
+    request->body_bytes = total;
+    return true;
+}
+
+/* The head is here: what cannot become a request of ours is refused before its body is read, or
+ * when it was thrown away. */
 static enum MHD_Result begin(struct request *request)
 {
-    const char *length = request_header(request, "Content-Length");
-    uint64_t limit = request->http->worker->snapshot->config->limits_max_payload;
+    const char *text = request_header(request, "Content-Length");
+    unsigned long long length = text ? strtoull(text, NULL, 10) : 0;
 
     if (!head_is_sound(request))
         refuse(request, MHD_HTTP_BAD_REQUEST);
-    else if (length && strtoull(length, NULL, 10) > limit)
+    else if (length > request->http->worker->snapshot->config->limits_max_payload)
         refuse(request, MHD_HTTP_CONTENT_TOO_LARGE);
     else
         routes_begin(request);
-    return request->state == REQUEST_ANSWERED ? respond(request) : MHD_YES;
+    if (request->state != REQUEST_ANSWERED ||
+        (request->answer.status == MHD_HTTP_CONTENT_TOO_LARGE && length <= DRAINED_MAX))
+        return MHD_YES;
+    return respond(request);
 }
 
 /* All of it is here. */
@@ -295,8 +307,8 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
     }
     if (*body_bytes == 0)
         return finish(request);
-    if (request->state != REQUEST_ANSWERED && !append_body(request, body, *body_bytes))
-        return MHD_NO; /* longer than it may be, and chunked: it cannot be answered any more */
+    if (!take_body(request, body, *body_bytes))
+        return MHD_NO;
     *body_bytes = 0;
     return MHD_YES;
 }
