@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { folder, freePort, must, program, removeFolder, request, start, tree, until } from '../lib.mjs';
+import { folder, freePort, must, program, removeFolder, request, start, tree, until, within } from '../lib.mjs';
 
 const isRoot = process.getuid() === 0;
 const wwwData = isRoot && Object.fromEntries(['u', 'g'].map((id) => [id, Number(must('id', [`-${id}`, 'www-data']))]));
@@ -48,7 +48,7 @@ const servers = {
     lighttpd: {
         ways: ['fastcgi', 'spawned', 'cgi'],
         reload: 'SIGUSR1',
-        stop: 'SIGINT',
+        stop: { signal: 'SIGTERM', codes: [0, 1] }, /* 1 where it left connections */
         command: (dir, config) => ['/usr/sbin/lighttpd', '-D', '-f', config],
         config(at) {
             const login = {
@@ -68,6 +68,7 @@ const servers = {
                 server.port = ${at.port}
                 server.document-root = "${at.page}"
                 server.upload-dirs = ("${at.dir}")
+                server.max-read-idle = ${at.site_s ?? 60}
                 server.errorlog = "${at.dir}/error.log"
                 accesslog.filename = "${at.dir}/access.log"
                 server.modules = ("mod_openssl")
@@ -84,10 +85,10 @@ const servers = {
     apache: {
         ways: ['fastcgi', 'spawned', 'cgi'],
         reload: 'SIGUSR1',
-        stop: 'SIGTERM',
+        stop: { signal: 'SIGWINCH', codes: [0] }, /* graceful, as Debian's unit has it */
         command: (dir, config) => ['/usr/sbin/apache2', '-D', 'FOREGROUND', '-d', dir, '-f', config],
         config(at) {
-            const modules = ['mpm_event', 'authz_core', 'authz_host', 'alias', 'env', 'setenvif', 'reqtimeout', 'socache_shmcb', 'ssl',
+            const modules = ['mpm_worker', 'authz_core', 'authz_host', 'alias', 'env', 'setenvif', 'reqtimeout', 'socache_shmcb', 'ssl',
                 'proxy', 'proxy_http', ...{ fastcgi: ['proxy_fcgi'], spawned: ['fcgid'], cgi: ['cgid'] }[at.login.way]];
             const login = { fastcgi: 'apache/sallyport-login.conf', spawned: 'apache/sallyport-login-spawned.conf',
                 cgi: 'apache/sallyport-login-cgi.conf' }[at.login.way];
@@ -105,8 +106,8 @@ const servers = {
                     FcgidIPCDir ${at.dir}/fcgid
                     FcgidProcessTableFile ${at.dir}/fcgid-table
                 </IfModule>
-                # Debian's apache2.conf, mpm_event.conf and reqtimeout.conf
-                Timeout ${at.timeout_s ?? 300}
+                # Debian's apache2.conf, mpm_worker.conf and reqtimeout.conf
+                Timeout ${at.site_s ?? 300}
                 KeepAlive On
                 MaxKeepAliveRequests 100
                 KeepAliveTimeout 5
@@ -136,7 +137,7 @@ const servers = {
                 Define SALLYPORT_GATEWAY http://127.0.0.1:${at.gateway}
                 Include ${shipped(at.dir, login)}
                 Include ${shipped(at.dir, 'apache/sallyport-gateway.conf', at.idle_s ? [[/timeout=60\b/, `timeout=${at.idle_s}`]] : [])}
-                ${at.workers === false ? '' : `Include ${shipped(at.dir, 'apache/sallyport-workers.conf')}`}
+                Include ${shipped(at.dir, 'apache/sallyport-workers.conf')}
                 <VirtualHost 127.0.0.1:${at.port}>
                     DocumentRoot ${at.page}
                     CustomLog ${at.dir}/access.log combined
@@ -154,7 +155,7 @@ const servers = {
     nginx: {
         ways: ['fastcgi'],
         reload: 'SIGHUP',
-        stop: 'SIGTERM',
+        stop: { signal: 'SIGTERM', codes: [0] },
         command: (dir, config) => ['/usr/sbin/nginx', '-e', `${dir}/error.log`, '-p', dir, '-c', config, '-g', 'daemon off;'],
         config(at) {
             const http = shipped(at.dir, 'nginx/sallyport-http.conf', [
@@ -174,6 +175,7 @@ const servers = {
                     ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${at.dir}/${kind};`).join('\n')}
                     access_log ${at.dir}/access.log;
                     error_log ${at.dir}/error.log;
+                    proxy_read_timeout ${at.site_s ?? 60}s;
                     include ${http};
                     server {
                         listen 127.0.0.1:${at.port};
@@ -217,7 +219,11 @@ export async function webServer(t, kind, sp, { way = 'fastcgi', ...options } = {
             return (await request(`${web.url}/page.html`).catch(() => null))?.status === 200;
         }, `${kind} to answer`);
     };
-    web.stop = () => web.server.stop(stop);
+    web.stop = async () => {
+        web.server.child.kill(stop.signal);
+        const { code } = await within(web.server.exited, `${kind} to end`);
+        assert.ok(stop.codes.includes(code), `${kind} ended with ${code}:\n${web.logs()}`);
+    };
     web.reload = () => web.server.child.kill(reload);
     web.logs = () => ['access.log', 'error.log'].map((name) => path.join(dir, name)).filter(fs.existsSync)
         .map((log) => fs.readFileSync(log, 'utf8')).join('') + web.server.output();
