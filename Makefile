@@ -3,6 +3,7 @@
 # make unit            the C test programs of this flavour, and what tests on node need in C
 # make bench           the load generator of tests/bench and its ceiling
 # make format-check    is every file as .clang-format has it?
+# make install, uninstall, deb: deploy/install.mk
 
 FLAVOUR ?= release
 VERSION := 0.1.0
@@ -54,6 +55,8 @@ $(BUILD)/sallyport-login: $(BUILD)/login-fcgi/main.o $(LOGIN) $(DB) $(COMMON)
 
 $(BUILD)/sallyport-gateway: $(BUILD)/gateway/main.o $(GATEWAY) $(DB) $(COMMON)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS.gateway) $(LIBS.db) $(LIBS.common)
+
+include deploy/install.mk
 
 # The gateway with an echo where Socket.IO was.
 $(BUILD)/tests/protocol/echo: $(BUILD)/tests/protocol/echo.o $(BUILD)/gateway/main.o $(filter-out %/socketio.o,$(GATEWAY)) $(DB) $(COMMON)
