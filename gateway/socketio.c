@@ -398,8 +398,6 @@ static gate_result check_token(struct session *session, const struct rules_names
     return result;
 }
 
-static void refuse_token(struct session *session, struct span space, gate_result result)
-{
 /* CONNECT_ERROR.  The message is a JSON string, data any JSON or empty; Engine.IO 3's clients get
  * the one or the other. */
 static void send_refusal(struct session *session, struct span space, struct span message,
@@ -421,6 +419,8 @@ static void send_refusal(struct session *session, struct span space, struct span
 
 /* Engine.IO 3's clients are left in peace: one that is in no namespace has a deadline anyway, and
  * one whose default namespace refused it may still be welcome in another. */
+static void refuse_token(struct session *session, struct span space, gate_result result)
+{
     char message[GATE_TEXT_MAX], data[GATE_TEXT_MAX];
 
     COUNT(session->worker, refused_tokens);
@@ -563,8 +563,6 @@ static void connect_to(struct session *session, struct span name, struct span pa
     enter(socket);
 }
 
-/* Events. */
-
 /* Protocol 5 brings credentials as a payload, 4 as the namespace's query. */
 static void on_connect(struct session *session, const struct packet_text *packet)
 {
@@ -583,6 +581,8 @@ static void on_connect(struct session *session, const struct packet_text *packet
         sodium_memzero(object, strlen(object));
     free(object);
 }
+
+/* Events. */
 
 /*
  * The generic cell rate algorithm: N events a second and a burst of as many.  One number says when
@@ -715,8 +715,6 @@ static bool parse(struct session *session, const char *text, size_t length,
     return false;
 }
 
-void socketio_text(struct session *session, const char *text, size_t length)
-{
 /* Where the rules have no default namespace nothing is said: a refusal of "/" would be heard by the
  * client's sockets of every namespace. */
 void socketio_open(struct session *session)
@@ -728,6 +726,8 @@ void socketio_open(struct session *session)
         connect_to(session, name, (struct span){"", 0});
 }
 
+void socketio_text(struct session *session, const char *text, size_t length)
+{
     struct packet_text packet;
 
     if (session->assembly) { /* an attachment was due */

@@ -80,10 +80,10 @@ static uint64_t run_timers(struct worker *worker)
 {
     uint64_t next = timer_list_run(&worker->greeting, worker->now_ms);
 
-    next = earlier(next, timer_list_run(&worker->pong, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->ping, worker->now_ms));
-    next = earlier(next, timer_list_run(&worker->connect, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->pong, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->silence, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->connect, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->upgrade, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->close, worker->now_ms));
     return earlier(next, timer_list_run(&worker->request, worker->now_ms));
@@ -192,15 +192,15 @@ static void init_lists(struct worker *worker)
 {
     for (int i = 0; i < SESSION_STATES; i++)
         worker->sessions[i].next = worker->sessions[i].previous = &worker->sessions[i];
+    timer_list_init(&worker->greeting, session_greeting_due);
     timer_list_init(&worker->ping, session_ping_due);
     timer_list_init(&worker->pong, session_pong_missing);
+    timer_list_init(&worker->silence, session_pong_missing);
     timer_list_init(&worker->connect, session_connect_missing);
     timer_list_init(&worker->upgrade, polling_upgrade_overdue);
     timer_list_init(&worker->close, session_close_overdue);
-    timer_list_init(&worker->greeting, session_greeting_due);
     timer_list_init(&worker->request, http_request_overdue);
 }
-    timer_list_init(&worker->silence, session_pong_missing);
 
 /* What a snapshot says that the worker keeps elsewhere. */
 static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
@@ -209,15 +209,15 @@ static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
     size_t n_claims;
 
     worker->snapshot = snapshot;
+    worker->greeting.length_ms = GREETING_MS;
     worker->ping.length_ms = config->gateway_ping_interval;
     worker->pong.length_ms = config->gateway_ping_timeout;
+    worker->silence.length_ms = config->gateway_ping_interval + config->gateway_ping_timeout;
     worker->connect.length_ms = config->gateway_connect_timeout;
     worker->upgrade.length_ms = config->gateway_upgrade_timeout;
     worker->close.length_ms = config->gateway_close_timeout;
-    worker->greeting.length_ms = GREETING_MS;
     worker->request.length_ms = config->gateway_request_timeout;
     rules_claims(snapshot->rules, &n_claims);
-    worker->silence.length_ms = config->gateway_ping_interval + config->gateway_ping_timeout;
     free(worker->claim);
     worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
 }
