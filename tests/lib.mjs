@@ -245,11 +245,11 @@ export async function instance(t, { settings = {}, rules: text, users, login = t
 
     /* lighttpd in front, as deploy/ configures it, with the demo page: its address. */
     sp.web = async () => {
-        const web = await lighttpd(null, `
-            server.document-root = "${tree}/deploy/demo"
-            var.sallyport_login = "${sp.loginSocket}"
-            var.sallyport_gateway = ("host" => "127.0.0.1", "port" => ${port})
-            include "${tree}/deploy/lighttpd.conf"`);
+        const shipped = (part, value) => fs.readFileSync(path.join(tree, `deploy/lighttpd/sallyport-${part}.conf`), 'utf8')
+            .replace(new RegExp(`^var.sallyport_${part} .*`, 'm'), `var.sallyport_${part} = ${value}`);
+        const web = await lighttpd(null, `server.document-root = "${tree}/deploy/demo"
+            ${shipped('login', `"${sp.loginSocket}"`)}
+            ${shipped('gateway', `("host" => "127.0.0.1", "port" => ${port})`)}`);
         closers.push(web.stop);
         return web.url;
     };

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { test } from 'node:test';
-import { lighttpd, payload, program, request, run, signingKey, tree } from '../lib.mjs';
+import { lighttpd, payload, program, request, run, signingKey } from '../lib.mjs';
 import { checkAnswer, editConfig, loginInstance, startLogin } from './login.mjs';
 
 const form = { 'Content-Type': 'application/x-www-form-urlencoded; charset=UTF-8' };
@@ -325,17 +325,4 @@ test('its arguments are understood or refused', () => {
         assert.equal(status, 2);
         assert.match(stderr, /^sallyport-login: .*--help\n$/);
     }
-});
-
-test('the shipped lighttpd configuration serves the login and nothing beside it', async (t) => {
-    const made = loginInstance(t);
-    await startLogin(t, made);
-    const web = await lighttpd(t, `
-        server.document-root = "/nonexistent"
-        var.sallyport_login = "${made.socket}"
-        var.sallyport_gateway = ("host" => "127.0.0.1", "port" => 1)
-        include "${tree}/deploy/lighttpd.conf"`);
-    const post = (way) => request(web.url + way, { method: 'POST', headers: form, body: right });
-    checkToken(made, await post('/login'));
-    for (const way of ['/loginx', '/login/', '//login', '/login%2f']) assert.equal((await post(way)).status, 404, way);
 });
