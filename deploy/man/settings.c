@@ -23,17 +23,19 @@ static const char *type_shown(const char *type)
     return type;
 }
 
-/* The help's `words` in quotes; nothing that roff would obey. */
-static void print_help(const char *help)
+/* Nothing that roff would obey; `words` of the help go into quotes. */
+static void print_text(const char *text)
 {
     bool is_open = false;
 
     printf("\\&");
-    for (; *help; help++) {
-        if (*help == '\\')
+    for (; *text; text++) {
+        if (*text == '\\')
             printf("\\e");
-        else if (*help != '`')
-            putchar(*help);
+        else if (*text == '"')
+            printf("\\(dq");
+        else if (*text != '`')
+            putchar(*text);
         else
             printf((is_open = !is_open) ? "\\(lq" : "\\(rq");
     }
@@ -47,13 +49,14 @@ static void print_setting(const struct setting *setting)
     struct error error;
 
     printf(".It Ic %s\n", setting->name);
-    print_help(setting->help);
+    print_text(setting->help);
     printf(".br\n%s%s; default\n", type_shown(setting->type),
            setting->reloadable ? "" : "; a change takes a restart");
     if (!config_render_assignment(setting->name, setting->standard, rendered, sizeof rendered,
                                   &error))
         strcpy(rendered, "none");
-    printf(".Li \\&%s\n", rendered);
+    printf(".Li ");
+    print_text(rendered);
 }
 
 static size_t group_length(const char *name)
