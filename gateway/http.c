@@ -114,12 +114,24 @@ static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const
     return MHD_YES;
 }
 
+/* Everyone after us takes an argument as a string: a NUL (%00) would hide what follows it. */
+static enum MHD_Result look_at_argument(void *user, enum MHD_ValueKind kind, const char *name,
+                                        size_t name_length, const char *value, size_t length)
+{
+    struct head *head = user;
+
+    (void)kind;
+    head->is_bad |= strlen(name) != name_length || (value && strlen(value) != length);
+    return MHD_YES;
+}
+
 /* RFC 9112 §3.2 and §6.1: one Host, one way to say how long the body is. */
 static bool head_is_sound(struct request *request)
 {
     struct head head = {0};
 
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, look_at_header, &head);
+    MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, look_at_argument, &head);
     request->has_body = head.has_body;
     return head.hosts == 1 && head.lengths + head.codings <= 1 && !head.is_bad;
 }
