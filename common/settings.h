@@ -24,6 +24,7 @@
  S(token_issuer,             "token.issuer",                    TEXT,     "sallyport",                       RELOAD,  "`iss` of our tokens, demanded of every token") \
  S(token_audience,           "token.audience",                  TEXTS,    "sallyport",                       RELOAD,  "`aud` of our tokens; a token must name one of them") \
  S(token_lifetime,           "token.lifetime",                  DURATION, "5h",                              RELOAD,  "from `iat` to `exp` of the tokens we issue") \
+ S(token_revocations,        "token.revocations",               FILE,     "/var/lib/sallyport/revocations.db", RESTART, "SQLite database of what was revoked; the gateway reads it") \
  S(login_database,           "login.database",                  FILE,     "/var/lib/sallyport/sallyport.db", RESTART, "SQLite database of the users") \
  S(login_listen,             "login.listen",                    TEXT,     "/run/sallyport/login.sock",       RESTART, "FastCGI socket: a path, or ADDRESS:PORT") \
  S(login_threads,            "login.threads",                   COUNT,    "8",                               RESTART, "requests served at once") \
@@ -41,6 +42,8 @@
  S(gateway_ping_interval,    "gateway.ping_interval",           DURATION, "25s",                             RELOAD,  "from a client's pong to our next ping") \
  S(gateway_ping_timeout,     "gateway.ping_timeout",            DURATION, "20s",                             RELOAD,  "longest wait for a pong") \
  S(gateway_connect_timeout,  "gateway.connect_timeout",         DURATION, "45s",                             RELOAD,  "longest wait for a client's first CONNECT") \
+ S(gateway_authenticate_timeout, "gateway.authenticate_timeout", DURATION, "5s",                             RELOAD,  "longest wait for `authenticate` under `authenticate later`, and for a refused client to take notice") \
+ S(gateway_presence_grace,   "gateway.presence_grace",          DURATION, "3s",                              RELOAD,  "how long a user without a socket is still online") \
  S(gateway_upgrade_timeout,  "gateway.upgrade_timeout",         DURATION, "10s",                             RELOAD,  "longest way from long-polling to a WebSocket") \
  S(gateway_request_timeout,  "gateway.request_timeout",         DURATION, "10s",                             RELOAD,  "longest wait for a whole HTTP request") \
  S(gateway_close_timeout,    "gateway.close_timeout",           DURATION, "5s",                              RELOAD,  "longest wait for a client to take its last bytes and close") \
@@ -53,6 +56,7 @@
  S(limits_packet_bytes,      "gateway.limits.packet_bytes",     BYTES,    "4MiB",                            RELOAD,  "one event with all its attachments") \
  S(limits_attachments,       "gateway.limits.attachments",      COUNT,    "10",                              RELOAD,  "binary attachments of one packet; 0: none are taken") \
  S(limits_rooms,             "gateway.limits.rooms",            COUNT,    "100",                             RELOAD,  "rooms joined by one socket; 0: no limit") \
+ S(limits_members,           "gateway.limits.members",          COUNT,    "1000",                            RELOAD,  "users in a room of which rules may send the list; 0: no limit") \
  S(limits_namespaces,        "gateway.limits.namespaces",       COUNT,    "16",                              RELOAD,  "namespaces one client is connected to at a time; 0: no limit") \
  S(limits_kept_bytes,        "gateway.limits.kept_bytes",       BYTES,    "64KiB",                           RELOAD,  "what one socket may keep in variables, and as much of CONNECT's payload") \
  S(limits_queued_bytes,      "gateway.limits.queued_bytes",     BYTES,    "4MiB",                            RELOAD,  "bytes a slow client may leave waiting before it is closed; 0: no limit")

@@ -9,13 +9,27 @@
 /*
  * What the files of db/ share of a connection.  A statement is taken, bound, stepped and reset
  * before the call that took it returns.  A write is one statement, which locks as BEGIN IMMEDIATE
- * does: it waits for other writers and never fails for having read first.
+ * does, or stands between database_begin and database_end: it waits for other writers and never
+ * fails for having read first.
  */
 struct database {
     sqlite3 *sqlite;
-    sqlite3_stmt *statements[STATEMENTS];
+    const struct schema *schema;
     struct error error;
+    sqlite3_stmt *statements[];
 };
+
+/* database_open, for the file of any schema. */
+struct database *connection_open(const struct schema *schema, const char *path, bool create,
+                                 struct error *error);
+
+/* The same for one who may only read it, of a schema without write-ahead log. */
+struct database *connection_open_reader(const struct schema *schema, const char *path,
+                                        struct error *error);
+
+/* BEGIN IMMEDIATE; and COMMIT where `result` is DB_OK, else ROLLBACK.  What then holds. */
+enum db_result database_begin(struct database *database);
+enum db_result database_end(struct database *database, enum db_result result);
 
 /* DB_FAILED, with SQLite's words kept for database_error. */
 enum db_result database_fail(struct database *database);

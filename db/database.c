@@ -1,5 +1,5 @@
 /*
- * Opening the SQLite database, so that whatever is wrong with it is said at once and in words.
+ * Opening SQLite databases, so that whatever is wrong with one is said at once and in words.
  * What is in it is schema.c's business, what is asked of it users.c's.
  */
 #include "db/database.h"
@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BUSY_TIMEOUT_MS 5000
+#define BUSY_TIMEOUT_MS   5000
+#define READER_TIMEOUT_MS 500
 
 static void folder_of(const char *path, char folder[PATH_MAX])
 {
@@ -54,7 +55,8 @@ static bool explain_files(const char *path, const char *reason, struct error *er
 }
 
 /* What the file system says is wrong, where it says anything; else `reason`. */
-static bool explain(const char *path, const char *reason, struct error *error)
+static bool explain(const struct schema *schema, const char *path, const char *reason,
+                    struct error *error)
 {
     char folder[PATH_MAX];
     struct stat status;
@@ -66,9 +68,9 @@ static bool explain(const char *path, const char *reason, struct error *error)
         return explain_owner(folder, error);
     if (stat(path, &status) < 0 && errno == ENOENT)
         return error_set(error,
-                         "no database %s: name the right one as login.database, or make it "
-                         "with `sallyport init`",
-                         path);
+                         "no database %s: name the right one as %s, or make it with `sallyport "
+                         "init`%s",
+                         path, schema->setting, schema->without);
     if (!S_ISREG(status.st_mode))
         return error_set(error, "the database %s is not a file", path);
     return explain_files(path, reason, error);
@@ -78,9 +80,11 @@ static bool explain(const char *path, const char *reason, struct error *error)
  * The file, empty, with its mode: SQLite would make it readable to all.  mknod, because closing a
  * descriptor of the file would drop the locks of every connection this process has to it.
  */
-static bool make_file(const char *path)
+static bool make_file(const char *path, mode_t mode)
 {
-    return mknod(path, S_IFREG | 0640, 0) == 0 || errno == EEXIST;
+    if (mknod(path, S_IFREG | mode, 0) == 0)
+        return chmod(path, mode) == 0; /* whatever the umask: others have to read revocations */
+    return errno == EEXIST;
 }
 
 static bool say(sqlite3 *sqlite, struct error *reason)
@@ -88,9 +92,12 @@ static bool say(sqlite3 *sqlite, struct error *reason)
     return error_set(reason, "%s", sqlite ? sqlite3_errmsg(sqlite) : "no memory");
 }
 
-static bool configure(sqlite3 *sqlite)
+/* EXTRA: without a write-ahead log a commit is the removal of the journal, which has to last. */
+static bool configure(sqlite3 *sqlite, const struct schema *schema)
 {
-    static const char settings[] = "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;";
+    const char *settings = schema->writes_ahead
+                               ? "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"
+                               : "PRAGMA synchronous = EXTRA;";
 
     return sqlite3_extended_result_codes(sqlite, 1) == SQLITE_OK &&
            sqlite3_busy_timeout(sqlite, BUSY_TIMEOUT_MS) == SQLITE_OK &&
@@ -141,8 +148,8 @@ static bool can_write(sqlite3 *sqlite)
 
 static bool prepare(struct database *database)
 {
-    for (int i = 0; i < STATEMENTS; i++)
-        if (sqlite3_prepare_v3(database->sqlite, schema_statements[i], -1,
+    for (int i = 0; i < database->schema->n_statements; i++)
+        if (sqlite3_prepare_v3(database->sqlite, database->schema->statements[i], -1,
                                SQLITE_PREPARE_PERSISTENT, &database->statements[i],
                                NULL) != SQLITE_OK)
             return false;
@@ -176,47 +183,105 @@ enum db_result database_write(struct database *database, sqlite3_stmt *statement
     return result;
 }
 
+enum db_result database_begin(struct database *database)
+{
+    return sqlite3_exec(database->sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK
+               ? DB_OK
+               : database_fail(database);
+}
+
+enum db_result database_end(struct database *database, enum db_result result)
+{
+    if (result == DB_OK && sqlite3_exec(database->sqlite, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        result = database_fail(database);
+    if (!sqlite3_get_autocommit(database->sqlite))
+        sqlite3_exec(database->sqlite, "ROLLBACK", NULL, NULL, NULL);
+    return result;
+}
+
 /* A file that can only be read is refused before SQLite makes a -shm that nobody can write. */
 static bool set_up(struct database *database, const char *path, struct error *reason)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
     int code = sqlite3_open_v2(path, &database->sqlite, flags, NULL);
+    const struct schema *schema = database->schema;
     sqlite3 *sqlite = database->sqlite;
 
     if (code != SQLITE_OK)
         return say(sqlite, reason);
     if (sqlite3_db_readonly(sqlite, "main"))
         return error_set(reason, "it can only be read");
-    if (!configure(sqlite))
+    if (!configure(sqlite, schema))
         return say(sqlite, reason);
-    if (!schema_check(sqlite, schema_n_steps, reason))
+    if (!schema_check(sqlite, schema, reason))
         return false;
-    code = write_ahead(sqlite);
+    code = schema->writes_ahead ? write_ahead(sqlite) : SQLITE_OK;
     if (code != SQLITE_OK)
         return error_set(reason, "write-ahead logging: %s", sqlite3_errstr(code));
-    return schema_migrate(sqlite, schema_steps, schema_n_steps, reason) &&
+    return schema_migrate(sqlite, schema->steps, schema->n_steps, reason) &&
            ((can_write(sqlite) && prepare(database)) || say(sqlite, reason));
+}
+
+static bool set_up_reader(struct database *database, const char *path, struct error *reason)
+{
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX;
+
+    if (sqlite3_open_v2(path, &database->sqlite, flags, NULL) != SQLITE_OK ||
+        sqlite3_extended_result_codes(database->sqlite, 1) != SQLITE_OK ||
+        sqlite3_busy_timeout(database->sqlite, READER_TIMEOUT_MS) != SQLITE_OK)
+        return say(database->sqlite, reason);
+    return schema_check(database->sqlite, database->schema, reason) &&
+           (prepare(database) || say(database->sqlite, reason));
+}
+
+static struct database *new_connection(const struct schema *schema)
+{
+    struct database *database =
+        memory_zeroed(1, sizeof *database + (size_t)schema->n_statements * sizeof(sqlite3_stmt *));
+
+    database->schema = schema;
+    return database;
+}
+
+struct database *connection_open(const struct schema *schema, const char *path, bool create,
+                                 struct error *error)
+{
+    struct database *database = new_connection(schema);
+    struct error reason;
+
+    if (create && !make_file(path, schema->mode))
+        error_set(&reason, "%s", strerror(errno));
+    else if (set_up(database, path, &reason))
+        return database;
+    explain(schema, path, reason.text, error);
+    database_close(&database);
+    return NULL;
+}
+
+struct database *connection_open_reader(const struct schema *schema, const char *path,
+                                        struct error *error)
+{
+    struct database *database = new_connection(schema);
+    struct error reason;
+
+    if (set_up_reader(database, path, &reason))
+        return database;
+    error_set(error, "cannot read the database %s: %s%s", path, reason.text,
+              access(path, F_OK) < 0 ? schema->without : "");
+    database_close(&database);
+    return NULL;
 }
 
 struct database *database_open(const char *path, bool create, struct error *error)
 {
-    struct database *database = memory_zeroed(1, sizeof *database);
-    struct error reason;
-
-    if (create && !make_file(path))
-        error_set(&reason, "%s", strerror(errno));
-    else if (set_up(database, path, &reason))
-        return database;
-    explain(path, reason.text, error);
-    database_close(&database);
-    return NULL;
+    return connection_open(&schema_main, path, create, error);
 }
 
 void database_close(struct database **database)
 {
     if (!*database)
         return;
-    for (int i = 0; i < STATEMENTS; i++)
+    for (int i = 0; i < (*database)->schema->n_statements; i++)
         sqlite3_finalize((*database)->statements[i]);
     sqlite3_close((*database)->sqlite);
     free(*database);

@@ -9,12 +9,17 @@
 #define QUOTE(number) #number
 #define TEXT(number)  QUOTE(number)
 
+#define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
+
+#define MAIN_ID        0x53506f72
+#define REVOCATIONS_ID 0x53506f76
+
 /* clang-format off */
-const char *const schema_steps[] = {
+static const char *const main_steps[] = {
     /* AUTOINCREMENT: the id of a deleted user is in tokens that still live, so never use it again.
      * That `claims` is JSON is users.c's to see to: with a schema that is not trusted, json_valid
      * may not stand in a CHECK (SQLite 3.40). */
-    "PRAGMA application_id = " TEXT(SCHEMA_APPLICATION_ID) ";"
+    "PRAGMA application_id = " TEXT(MAIN_ID) ";"
     "CREATE TABLE users ("
     "  id        INTEGER PRIMARY KEY AUTOINCREMENT,"
     "  name      TEXT    NOT NULL UNIQUE CHECK (length(name) > 0),"
@@ -25,11 +30,10 @@ const char *const schema_steps[] = {
     "  changed_s INTEGER NOT NULL"
     ") STRICT;",
 };
-const int schema_n_steps = sizeof schema_steps / sizeof *schema_steps;
 
 #define USER "SELECT id, name, hash, claims, disabled, created_s, changed_s FROM users "
 
-const char *const schema_statements[STATEMENTS] = {
+static const char *const main_statements[STATEMENTS] = {
     [USER_FIND]         = USER "WHERE name = ?1",
     [USER_LIST]         = USER "ORDER BY name",
     [USER_ADD]          = "INSERT INTO users (name, hash, claims, created_s, changed_s) VALUES (?1, ?2, ?3, ?4, ?4)",
@@ -37,6 +41,36 @@ const char *const schema_statements[STATEMENTS] = {
     [USER_SET_DISABLED] = "UPDATE users SET disabled = ?2, changed_s = ?3 WHERE name = ?1",
     [USER_DELETE]       = "DELETE FROM users WHERE name = ?1",
 };
+
+const struct schema schema_main = {
+    "login.database", "", MAIN_ID, 0600, true, main_steps, COUNT(main_steps), main_statements, STATEMENTS};
+
+static const char *const revocations_steps[] = {
+    /* `kind`: enum revocation_kind.  `longest`: no token has ever been issued to live longer. */
+    "PRAGMA application_id = " TEXT(REVOCATIONS_ID) ";"
+    "CREATE TABLE revocations ("
+    "  kind    INTEGER NOT NULL CHECK (kind IN (0, 1)),"
+    "  name    TEXT    NOT NULL CHECK (length(name) > 0),"
+    "  until_s INTEGER NOT NULL,"
+    "  PRIMARY KEY (kind, name)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE longest (lifetime_s INTEGER NOT NULL) STRICT;"
+    "INSERT INTO longest VALUES (0);",
+};
+
+static const char *const revocations_statements[REVOCATIONS_STATEMENTS] = {
+    [REVOCATION_FIND]        = "SELECT until_s FROM revocations WHERE kind = ?1 AND name = ?2",
+    [REVOCATION_SET]         = "INSERT INTO revocations VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET until_s = max(until_s, excluded.until_s)",
+    [REVOCATION_LIST]        = "SELECT kind, name, until_s FROM revocations",
+    [REVOCATION_PRUNE]       = "DELETE FROM revocations WHERE until_s + 1 + (SELECT lifetime_s FROM longest) < ?1",
+    [REVOCATION_LONGEST]     = "SELECT lifetime_s FROM longest",
+    [REVOCATION_SET_LONGEST] = "UPDATE longest SET lifetime_s = max(lifetime_s, ?1)",
+    [REVOCATION_VERSION]     = "PRAGMA data_version",
+};
+
+const struct schema schema_revocations = {
+    "token.revocations", "; without it every token that was revoked is good again", REVOCATIONS_ID, 0640, false,
+    revocations_steps, COUNT(revocations_steps), revocations_statements, REVOCATIONS_STATEMENTS};
 /* clang-format on */
 
 static bool refuse(sqlite3 *sqlite, struct error *error)
@@ -95,19 +129,22 @@ static bool look(sqlite3 *sqlite, int64_t *application, int64_t *version, int64_
     return ok;
 }
 
-bool schema_check(sqlite3 *sqlite, int n_steps, struct error *error)
+bool schema_check(sqlite3 *sqlite, const struct schema *schema, struct error *error)
 {
     int64_t application, version, things;
 
     if (!look(sqlite, &application, &version, &things, error))
         return false;
-    if (application != SCHEMA_APPLICATION_ID && (application || version || things))
-        return error_set(error, "it is the database of another program; name one of Sallyport's");
-    if (version > n_steps)
+    if (application != schema->application_id && (application || version || things))
+        return error_set(error,
+                         "it is the database of another program, or another of Sallyport's; "
+                         "%s has to name the right one",
+                         schema->setting);
+    if (version > schema->n_steps)
         return error_set(error,
                          "its schema is %lld and this program knows none above %d: a newer "
                          "Sallyport made it; update this program",
-                         (long long)version, n_steps);
+                         (long long)version, schema->n_steps);
     return true;
 }
 

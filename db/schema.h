@@ -7,9 +7,23 @@
 #include <stddef.h>
 
 /*
- * All SQL there is: the steps from one schema to the next, and the statements that every connection
- * prepares once.
+ * All SQL there is: for each kind of file the steps from one schema to the next, and the statements
+ * that every connection to it prepares once.
  */
+struct schema {
+    const char *setting; /* that names the file */
+    const char *without; /* what follows from its absence, to be said of a file that is not there */
+    int application_id;  /* never migrate, and so never touch, a database of someone else's */
+    unsigned mode;       /* of the file */
+    bool writes_ahead;   /* else a rollback journal, which lets those read who cannot write */
+    const char *const *steps; /* step N leads from `user_version` N to N + 1 */
+    int n_steps;
+    const char *const *statements;
+    int n_statements;
+};
+extern const struct schema schema_main, schema_revocations;
+
+/* The users and what belongs to them. */
 enum statement {
     USER_FIND,
     USER_LIST,
@@ -19,21 +33,25 @@ enum statement {
     USER_DELETE,
     STATEMENTS
 };
-extern const char *const schema_statements[STATEMENTS];
 
-/* Step N leads from `user_version` N to N + 1. */
-extern const char *const schema_steps[];
-extern const int schema_n_steps;
-
-/* `application_id` of our databases: never migrate, and so never touch, one of someone else's. */
-#define SCHEMA_APPLICATION_ID 0x53506f72
+/* What was revoked. */
+enum revocations_statement {
+    REVOCATION_FIND,
+    REVOCATION_SET,
+    REVOCATION_LIST,
+    REVOCATION_PRUNE,
+    REVOCATION_LONGEST,
+    REVOCATION_SET_LONGEST,
+    REVOCATION_VERSION,
+    REVOCATIONS_STATEMENTS
+};
 
 /*
  * Is it ours (or still empty), and not newer than we know?  Then run what steps it lacks, each in
  * one transaction: a step that fails leaves the schema as it was.  Several processes may do so at
  * once.
  */
-bool schema_check(sqlite3 *sqlite, int n_steps, struct error *error);
+bool schema_check(sqlite3 *sqlite, const struct schema *schema, struct error *error);
 bool schema_migrate(sqlite3 *sqlite, const char *const *steps, int n_steps, struct error *error);
 
 #endif

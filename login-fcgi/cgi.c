@@ -9,6 +9,7 @@
 #include "login-fcgi/request.h"
 #include "login-fcgi/routes.h"
 #include "login-fcgi/service.h"
+#include "login-fcgi/stores.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -68,15 +69,15 @@ static bool send_answer(const struct answer *answer, bool with_body)
 static void serve(const struct service *service, struct request *request, struct answer *answer)
 {
     struct error error;
-    struct database *database = database_open(service->config->login_database, false, &error);
+    struct stores stores;
 
-    if (database) {
-        routes_answer(service, database, request, answer);
+    if (stores_open(&stores, service->config, &error)) {
+        routes_answer(service, &stores, request, answer);
     } else {
         log_error("%s", error.text);
         answer_error(answer, 503, "the login service cannot answer at the moment");
     }
-    database_close(&database);
+    stores_close(&stores);
 }
 
 static struct service *read_service(const char *path, struct answer *answer)

@@ -23,6 +23,7 @@
 #include "login-fcgi/request.h"
 #include "login-fcgi/routes.h"
 #include "login-fcgi/service.h"
+#include "login-fcgi/stores.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
@@ -63,7 +64,7 @@ TAILQ_HEAD(connections, connection);
 
 struct worker {
     struct fcgi *fcgi;
-    struct database *database;
+    struct stores stores;
     pthread_t thread;
     bool runs;
     FCGX_Request stream;
@@ -225,7 +226,7 @@ static bool serve_request(struct worker *worker, struct connection *connection,
     whole = request_read_body(&request, service->config->login_max_body, stream_read, stream->in);
     if (whole) {
         atomic_store(&connection->deadline_ms, NEVER); /* what takes time now is our own work */
-        routes_answer(service, worker->database, &request, &answer);
+        routes_answer(service, &worker->stores, &request, &answer);
         atomic_store(&connection->deadline_ms,
                      clock_monotonic_ms() + service->config->login_timeout);
         send_answer(stream, &answer, strcmp(request.method, "HEAD") != 0);
@@ -303,13 +304,12 @@ static void *worker_run(void *context)
     return NULL;
 }
 
-static bool worker_start(struct worker *worker, const char *database, struct error *error)
+static bool worker_start(struct worker *worker, const struct config *config, struct error *error)
 {
     int failed;
 
     FCGX_InitRequest(&worker->stream, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    worker->database = database_open(database, false, error);
-    if (!worker->database)
+    if (!stores_open(&worker->stores, config, error))
         return false;
     failed = pthread_create(&worker->thread, NULL, worker_run, worker);
     if (failed)
@@ -342,7 +342,7 @@ static void drop_late(struct fcgi *fcgi, uint64_t now_ms, uint64_t latest_ms)
     pthread_mutex_unlock(&fcgi->lock);
 }
 
-static bool start(struct fcgi *fcgi, const char *database, struct error *error)
+static bool start(struct fcgi *fcgi, const struct config *config, struct error *error)
 {
     struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
 
@@ -353,7 +353,7 @@ static bool start(struct fcgi *fcgi, const char *database, struct error *error)
         epoll_ctl(fcgi->ready, EPOLL_CTL_ADD, fcgi->listener, &event))
         return error_set(error, "cannot wait for connections: %s", strerror(errno));
     for (size_t i = 0; i < fcgi->n_workers; i++)
-        if (!worker_start(&fcgi->workers[i], database, error))
+        if (!worker_start(&fcgi->workers[i], config, error))
             return false;
     return true;
 }
@@ -368,11 +368,12 @@ static void join(struct fcgi *fcgi, struct worker *worker)
         drop_late(fcgi, now_ms, now_ms + STOP_GRACE_MS);
         nanosleep(&pause, NULL);
     }
-    database_close(&worker->database);
+    stores_close(&worker->stores);
 }
 
-struct fcgi *fcgi_start(int listener, size_t threads, const char *database, struct error *error)
+struct fcgi *fcgi_start(int listener, const struct config *config, struct error *error)
 {
+    size_t threads = config->login_threads;
     struct fcgi *fcgi = memory_zeroed(1, sizeof *fcgi + threads * sizeof *fcgi->workers);
 
     fcgi->listener = listener;
@@ -384,7 +385,7 @@ struct fcgi *fcgi_start(int listener, size_t threads, const char *database, stru
     fcgi->n_workers = threads;
     for (size_t i = 0; i < threads; i++)
         fcgi->workers[i].fcgi = fcgi;
-    if (!start(fcgi, database, error))
+    if (!start(fcgi, config, error))
         fcgi_stop(&fcgi, false);
     return fcgi;
 }

@@ -1,16 +1,15 @@
 #ifndef LOGIN_FCGI_H
 #define LOGIN_FCGI_H
 
-#include "common/error.h"
-#include "db/database.h"
+#include "common/config.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 /*
  * FastCGI 1.0, responder: threads that accept connections and answer requests on them, with the
- * service of the moment and a database handle each.  A connection without a request, new or kept
- * open by the web server, holds no thread.
+ * service of the moment and their own connections to the databases.  A connection without a
+ * request, new or kept open by the web server, holds no thread.
  */
 struct fcgi;
 
@@ -18,7 +17,7 @@ struct fcgi;
  * Serve what arrives at `listener`.  Every signal the process waits for has to be blocked already;
  * SIGPIPE is ignored from here on.  NULL: error, and nothing runs.
  */
-struct fcgi *fcgi_start(int listener, size_t threads, const char *database, struct error *error);
+struct fcgi *fcgi_start(int listener, const struct config *config, struct error *error);
 
 /*
  * Drop the peers that are late: silent since they connected, in the middle of a request, or not

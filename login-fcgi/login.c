@@ -42,19 +42,23 @@ static bool read_credentials(struct request *request, struct credentials *creden
     return wrong == NULL;
 }
 
-static void give_token(const struct service *service, const struct user *user, const char *client,
-                       struct answer *answer)
+static void give_token(const struct service *service, struct stores *stores,
+                       const struct user *user, const char *client, struct answer *answer)
 {
     const struct config *config = service->config;
     const struct token_policy policy = {config->token_issuer, config->token_audience};
-    int64_t lifetime_s = (int64_t)(config->token_lifetime / 1000);
-    json_t *claims = users_token_claims(user);
+    int64_t lifetime_s = (int64_t)(config->token_lifetime / 1000), iat_s;
     struct error error = {"no memory"};
+    json_t *claims;
     char *token = NULL;
 
+    if (!revocations_date(stores->revocations, user->name, &iat_s, &error)) {
+        give_up(answer, "cannot date a token", error.text);
+        return;
+    }
+    claims = users_token_claims(user);
     if (claims)
-        token = token_issue(service->key, &policy, user->name, claims, clock_wall_s(), lifetime_s,
-                            &error);
+        token = token_issue(service->key, &policy, user->name, claims, iat_s, lifetime_s, &error);
     json_decref(claims);
     if (!token) {
         log_error("login: cannot issue a token for %s: %s", user->name, error.text);
@@ -70,7 +74,7 @@ static void give_token(const struct service *service, const struct user *user, c
  * `user` is NULL where there is none of that name; the name is then not logged, for people type
  * passwords there.
  */
-static void decide(const struct service *service, const struct user *user,
+static void decide(const struct service *service, struct stores *stores, const struct user *user,
                    const struct credentials *credentials, const char *client, struct answer *answer)
 {
     enum password_result result = password_verify(
@@ -88,11 +92,11 @@ static void decide(const struct service *service, const struct user *user,
         log_info("login: refused, %s is disabled, from %s", user->name, client);
         refuse(answer);
     } else {
-        give_token(service, user, client, answer);
+        give_token(service, stores, user, client, answer);
     }
 }
 
-void login_answer(const struct service *service, struct database *database, struct request *request,
+void login_answer(const struct service *service, struct stores *stores, struct request *request,
                   struct answer *answer)
 {
     const char *client = *request->client ? request->client : "nowhere";
@@ -103,11 +107,11 @@ void login_answer(const struct service *service, struct database *database, stru
     if (!read_credentials(request, &credentials, answer))
         return;
     if (user_name_is_valid(credentials.username.text, credentials.username.bytes))
-        found = users_find(database, credentials.username.text, &user);
+        found = users_find(stores->database, credentials.username.text, &user);
     if (found == DB_OK || found == DB_NOT_FOUND)
-        decide(service, found == DB_OK ? &user : NULL, &credentials, client, answer);
+        decide(service, stores, found == DB_OK ? &user : NULL, &credentials, client, answer);
     else
-        give_up(answer, "cannot look up a user", database_error(database));
+        give_up(answer, "cannot look up a user", database_error(stores->database));
     if (found == DB_OK)
         user_fini(&user);
     credentials_fini(&credentials);

@@ -1,17 +1,17 @@
 #ifndef LOGIN_LOGIN_H
 #define LOGIN_LOGIN_H
 
-#include "db/database.h"
 #include "login-fcgi/answer.h"
 #include "login-fcgi/request.h"
 #include "login-fcgi/service.h"
+#include "login-fcgi/stores.h"
 
 /*
  * POST /login: 200 with a token, 400 or 415 for a body that is not a login (nothing is hashed), or
  * 401, the same bytes after the same work whether the user is unknown, disabled or gave a wrong
  * password.  What we failed in is a 500 or 503, never a 401.
  */
-void login_answer(const struct service *service, struct database *database, struct request *request,
+void login_answer(const struct service *service, struct stores *stores, struct request *request,
                   struct answer *answer);
 
 #endif

@@ -4,10 +4,10 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/net.h"
-#include "db/database.h"
 #include "login-fcgi/cgi.h"
 #include "login-fcgi/responder.h"
 #include "login-fcgi/service.h"
+#include "login-fcgi/stores.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -23,7 +23,7 @@ static const char usage[] =
     "Log users in: POST /login with a name and a password gives a token.\n"
     "\n"
     "  -c FILE    the config (default /etc/sallyport/sallyport.conf)\n"
-    "  --check    read the config, the signing key and the database, say what is wrong, and end\n"
+    "  --check    read the config, the signing key and the databases, say what is wrong, and end\n"
     "  --help     this text\n"
     "  --version  the version\n"
     "\n"
@@ -90,13 +90,13 @@ static int read_options(int argc, char **argv, struct options *options)
 static int check(const struct config *config, const char *path)
 {
     struct error error;
-    struct database *database = database_open(config->login_database, false, &error);
+    struct stores stores;
+    bool is_sound =
+        stores_open(&stores, config, &error) && net_listen_check(config->login_listen, &error);
 
-    if (!database || !net_listen_check(config->login_listen, &error)) {
-        database_close(&database);
+    stores_close(&stores);
+    if (!is_sound)
         return fail(&error);
-    }
-    database_close(&database);
     printf(PROGRAM ": %s: OK\n", path);
     return EXIT_SUCCESS;
 }

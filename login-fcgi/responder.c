@@ -127,7 +127,7 @@ bool responder_run(const char *path, struct error *error)
     daemon_raise_descriptor_limit();
     listener = find_listener(config, &is_ours, error);
     if (listener >= 0)
-        fcgi = fcgi_start(listener, config->login_threads, config->login_database, error);
+        fcgi = fcgi_start(listener, config, error);
     started = fcgi != NULL;
     if (started) {
         net_listen_text(listener, where, sizeof where);

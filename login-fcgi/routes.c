@@ -10,12 +10,12 @@
 
 #include <string.h>
 
-static void health_answer(const struct service *service, struct database *database,
+static void health_answer(const struct service *service, struct stores *stores,
                           struct request *request, struct answer *answer)
 {
     struct user user;
     /* Any name will do: it is the answer that counts. */
-    enum db_result result = users_find(database, "health", &user);
+    enum db_result result = users_find(stores->database, "health", &user);
 
     (void)service;
     (void)request;
@@ -24,7 +24,7 @@ static void health_answer(const struct service *service, struct database *databa
     if (result == DB_OK || result == DB_NOT_FOUND) {
         answer_ok(answer);
     } else {
-        log_error("healthz: %s", database_error(database));
+        log_error("healthz: %s", database_error(stores->database));
         answer_error(answer, 503, "the database does not answer");
     }
 }
@@ -32,7 +32,7 @@ static void health_answer(const struct service *service, struct database *databa
 static const struct route {
     const char *path, *allow;
     const char *methods[3];
-    void (*answer)(const struct service *, struct database *, struct request *, struct answer *);
+    void (*answer)(const struct service *, struct stores *, struct request *, struct answer *);
 } routes[] = {
     /* clang-format off */
     {"/login",   "POST",      {"POST"},        login_answer},
@@ -70,8 +70,8 @@ static bool body_is_refused(const struct request *request, struct answer *answer
     return true;
 }
 
-void routes_answer(const struct service *service, struct database *database,
-                   struct request *request, struct answer *answer)
+void routes_answer(const struct service *service, struct stores *stores, struct request *request,
+                   struct answer *answer)
 {
     const struct route *route = route_find(request->path);
 
@@ -81,6 +81,6 @@ void routes_answer(const struct service *service, struct database *database,
         answer_error(answer, 405, "this path does not take this method");
         answer->allow = route->allow;
     } else if (!body_is_refused(request, answer)) {
-        route->answer(service, database, request, answer);
+        route->answer(service, stores, request, answer);
     }
 }

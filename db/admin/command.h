@@ -46,15 +46,16 @@ struct request {
 
 struct command {
     const char *noun, *verb; /* verb NULL: the noun alone */
-    const char *operand;     /* its name in the help, in brackets where it may be left out; NULL: none */
-    unsigned takes, needs;   /* options */
+    const char
+        *operand; /* its name in the help, in brackets where it may be left out; NULL: none */
+    unsigned takes, needs; /* options */
     const char *help;
     enum command_status (*run)(const struct request *request);
 };
 
 /* The rows of each file, ended by one without a noun. */
-extern const struct command init_commands[], user_commands[], token_commands[], key_commands[],
-    config_commands[];
+extern const struct command init_commands[], user_commands[], token_commands[], session_commands[],
+    key_commands[], config_commands[];
 
 /* Read the command line, run what it asks for, and see to it that what was printed got out. */
 enum command_status command_line(int argc, char **argv);

@@ -7,6 +7,7 @@
 
 #include "common/keyring.h"
 #include "common/memory.h"
+#include "db/revocations.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -50,9 +51,9 @@ static const char rules[] =
     "}\n";
 
 /* What stands in the folder. */
-enum { CONFIG, RULES, KEYS, DATABASE, LOGIN_SOCKET, NAMES };
-static const char *const names[NAMES] = {"sallyport.conf", "relay.rules", "keys", "sallyport.db",
-                                         "login.sock"};
+enum { CONFIG, RULES, KEYS, DATABASE, REVOCATIONS, LOGIN_SOCKET, NAMES };
+static const char *const names[NAMES] = {"sallyport.conf", "relay.rules",    "keys",
+                                         "sallyport.db",   "revocations.db", "login.sock"};
 
 struct draft {
     const struct request *request;
@@ -109,10 +110,11 @@ static enum command_status assign(struct draft *draft, const char *assignment)
     name = memory_copy(assignment, length);
     if (!config_render_assignment(name, equals + 1, value, sizeof value, &error))
         status = command_misused(draft->request, "--set: %s", error.text);
-    else if (strcmp(name, "keys") == 0 || strcmp(name, "login.database") == 0)
+    else if (strcmp(name, "keys") == 0 || strcmp(name, "login.database") == 0 ||
+             strcmp(name, "token.revocations") == 0)
         status = command_misused(draft->request,
                                  "--set: init makes the %s itself; change the config afterwards",
-                                 *name == 'k' ? "keys" : "database");
+                                 *name == 'k' ? "keys" : "databases");
     else if (!set_value(draft, setting, equals + 1))
         status = command_misused(draft->request, "%s is given twice", name);
     free(name);
@@ -278,6 +280,16 @@ static bool make_database(const char *path, struct error *error)
     return is_made;
 }
 
+/* How long tokens live is announced by those who issue them. */
+static bool make_revocations(const char *path, struct error *error)
+{
+    struct revocations *revocations = revocations_open(path, true, 0, error);
+    bool is_made = revocations;
+
+    revocations_close(&revocations);
+    return is_made;
+}
+
 /* Make the folder, if need be, as the owner of what it lies in. */
 static bool make_folder(const char *folder, struct error *error)
 {
@@ -311,6 +323,7 @@ static void set_defaults(struct draft *draft)
 {
     set_default(draft, "keys", names[KEYS]);
     set_default(draft, "login.database", names[DATABASE]);
+    set_default(draft, "token.revocations", names[REVOCATIONS]);
     set_default(draft, "login.listen", draft->paths[LOGIN_SOCKET]);
     set_default(draft, "gateway.rules", names[RULES]);
 }
@@ -350,7 +363,8 @@ static enum command_status make(struct draft *draft)
     if (!make_config(draft, &error))
         return command_refuse(COMMAND_FAILED, "%s", error.text);
     if (!make_rules(draft->paths[RULES], &error) || !make_keys(draft->paths[KEYS], &error) ||
-        !make_database(draft->paths[DATABASE], &error))
+        !make_database(draft->paths[DATABASE], &error) ||
+        !make_revocations(draft->paths[REVOCATIONS], &error))
         return command_refuse(COMMAND_FAILED, "%s; %s holds half an instance: remove it",
                               error.text, folder);
     print_made(draft);
@@ -381,43 +395,79 @@ static bool make_first_key(const char *folder, char made[64], struct error *erro
                      keyring_activate(folder, made, error));
 }
 
-static bool make_first_database(const char *path, bool *is_made, struct error *error)
+/* A file of the instance: what it is called, where it has to be, and how it is made. */
+struct first {
+    const char *name, *path;
+    bool (*make)(const char *path, struct error *error);
+    bool is_made;
+};
+
+static bool make_first(struct first *first, struct error *error)
 {
-    char *copy = memory_copy(path, strlen(path));
+    char *copy = memory_copy(first->path, strlen(first->path));
     bool is_owner = instance_become_owner(dirname(copy), error);
 
     free(copy);
-    *is_made = access(path, F_OK) < 0;
-    return is_owner && (!*is_made || make_database(path, error));
+    first->is_made = access(first->path, F_OK) < 0;
+    return is_owner && (!first->is_made || first->make(first->path, error));
 }
 
-static void print_completed(const struct request *request, const struct config *config,
-                            const char *key, bool is_made)
+static void print_completed_json(const char *key, const struct first *files, size_t n)
 {
-    const char *database = config->login_database;
+    json_t *made = json_pack("{s:s?}", "key", *key ? key : NULL);
 
-    if (request_has(request, OPTION_JSON)) {
-        command_print_json(json_pack("{s:s?, s:s?}", "key", *key ? key : NULL, "database",
-                                     is_made ? database : NULL));
-        return;
-    }
+    for (size_t i = 0; i < n; i++)
+        json_object_set_new(made, files[i].name,
+                            files[i].is_made ? json_string(files[i].path) : json_null());
+    command_print_json(made);
+}
+
+static void print_completed(const struct config *config, const char *key, const struct first *files,
+                            size_t n)
+{
+    bool changed = *key;
+
     if (*key)
         printf("made the key %s in %s\n", key, config->keys);
-    if (is_made)
-        printf("made the database %s\n", database);
-    if (!*key && !is_made)
+    for (size_t i = 0; i < n; i++) {
+        if (files[i].is_made)
+            printf("made the %s %s\n", files[i].name, files[i].path);
+        changed = changed || files[i].is_made;
+    }
+    if (!changed)
         printf("there are keys in %s, and the database %s; nothing was changed\n", config->keys,
-               database);
+               files[0].path);
 }
 
-/* The keys come first: whoever owns the database could not write them. */
+/* The keys come first: whoever owns the databases could not write them. */
+static enum command_status complete_files(const struct request *request,
+                                          const struct config *config)
+{
+    struct first files[] = {{"database", config->login_database, make_database, false},
+                            {"revocations", config->token_revocations, make_revocations, false}};
+    size_t n = sizeof files / sizeof *files;
+    struct error error;
+    bool is_done;
+    char key[64];
+
+    is_done =
+        instance_become_owner(config->keys, &error) && make_first_key(config->keys, key, &error);
+    for (size_t i = 0; i < n && is_done; i++)
+        is_done = make_first(&files[i], &error);
+    if (!is_done)
+        return command_refuse(COMMAND_FAILED, "%s", error.text);
+    if (request_has(request, OPTION_JSON))
+        print_completed_json(key, files, n);
+    else
+        print_completed(config, key, files, n);
+    return COMMAND_DONE;
+}
+
 static enum command_status complete(const struct request *request)
 {
-    enum command_status status = COMMAND_DONE;
-    struct error error;
+    enum command_status status;
     struct config *config;
-    bool is_made;
-    char key[64];
+    struct error error;
 
     if (request_has(request, OPTION_LISTEN) || request_has(request, OPTION_SET))
         return command_misused(request,
@@ -425,11 +475,7 @@ static enum command_status complete(const struct request *request)
     config = config_read(request->config, &error);
     if (!config)
         return command_refuse(COMMAND_FAILED, "%s", error.text);
-    if (instance_become_owner(config->keys, &error) && make_first_key(config->keys, key, &error) &&
-        make_first_database(config->login_database, &is_made, &error))
-        print_completed(request, config, key, is_made);
-    else
-        status = command_refuse(COMMAND_FAILED, "%s", error.text);
+    status = complete_files(request, config);
     config_free(&config);
     return status;
 }
@@ -454,7 +500,7 @@ static enum command_status init(const struct request *request)
 
 /* clang-format off */
 const struct command init_commands[] = {
-    {"init", NULL, NULL, TAKES(OPTION_DIR) | TAKES(OPTION_LISTEN) | TAKES(OPTION_SET) | TAKES(OPTION_JSON), 0, "make a whole instance in a folder; without --dir, the key and the database that the config lacks", init},
+    {"init", NULL, NULL, TAKES(OPTION_DIR) | TAKES(OPTION_LISTEN) | TAKES(OPTION_SET) | TAKES(OPTION_JSON), 0, "make a whole instance in a folder; without --dir, the key and the databases that the config lacks", init},
     {0},
 };
 /* clang-format on */

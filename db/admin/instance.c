@@ -1,6 +1,7 @@
 /* Which files a command works on, and as whom. */
 #include "db/admin/instance.h"
 
+#include "common/clock.h"
 #include "common/memory.h"
 
 #include <errno.h>
@@ -53,15 +54,32 @@ enum command_status instance_open(const struct request *request, struct instance
     if (status != COMMAND_DONE)
         return status;
     instance->database = database_open(instance->config->login_database, false, &error);
-    if (!instance->database)
+    if (instance->database)
+        instance->revocations =
+            revocations_open(instance->config->token_revocations, false,
+                             (int64_t)(instance->config->token_lifetime / 1000), &error);
+    if (!instance->revocations)
         return command_refuse(COMMAND_FAILED, "%s", error.text);
     return COMMAND_DONE;
 }
 
 void instance_close(struct instance *instance)
 {
+    revocations_close(&instance->revocations);
     database_close(&instance->database);
     config_free(&instance->config);
+}
+
+enum command_status instance_revoke_user(const struct instance *instance, const char *user,
+                                         const char *done)
+{
+    struct error error;
+
+    if (revocations_add_user(instance->revocations, user, clock_wall_s(), &error))
+        return COMMAND_DONE;
+    return command_refuse(COMMAND_FAILED,
+                          "%s, but the tokens issued before are still good: %s; do it again", done,
+                          error.text);
 }
 
 enum command_status instance_status(const struct instance *instance, enum db_result result,

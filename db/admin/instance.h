@@ -4,11 +4,13 @@
 #include "common/config.h"
 #include "db/admin/command.h"
 #include "db/database.h"
+#include "db/revocations.h"
 
-/* What a command works on: the config, and, where opened, the database it names. */
+/* What a command works on: the config, and, where opened, the databases it names. */
 struct instance {
     struct config *config;
     struct database *database;
+    struct revocations *revocations;
 };
 
 /*
@@ -17,7 +19,7 @@ struct instance {
  */
 enum command_status instance_read(const struct request *request, struct instance *instance);
 
-/* The same, and open the database. */
+/* The same, and open the databases. */
 enum command_status instance_open(const struct request *request, struct instance *instance);
 void instance_close(struct instance *instance);
 
@@ -26,6 +28,13 @@ void instance_close(struct instance *instance);
  * write.  Others stay who they are.
  */
 bool instance_become_owner(const char *folder, struct error *error);
+
+/*
+ * No token of `user` that was issued up to now is good any more.  Fails only after something else
+ * was done; `done` says what, for the words that ask for it to be done again.
+ */
+enum command_status instance_revoke_user(const struct instance *instance, const char *user,
+                                         const char *done);
 
 /* The status of a call that answered `result`, and what there is to say of user `name`. */
 enum command_status instance_status(const struct instance *instance, enum db_result result,

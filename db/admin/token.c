@@ -49,17 +49,19 @@ static enum command_status read_lifetime(const struct request *request, const st
                            text);
 }
 
-static enum command_status issue(const struct request *request, const struct config *config,
+static enum command_status issue(const struct request *request, const struct instance *instance,
                                  const struct user *user, int64_t lifetime_s)
 {
-    struct token_policy policy = policy_of(config);
+    struct token_policy policy = policy_of(instance->config);
     json_t *claims = users_token_claims(user);
     char *text = NULL;
     struct error error;
-    struct key *key = keyring_read_signing(config->keys, &error);
+    int64_t iat_s;
+    struct key *key = keyring_read_signing(instance->config->keys, &error);
 
-    if (key)
-        text = token_issue(key, &policy, user->name, claims, clock_wall_s(), lifetime_s, &error);
+    if (key && revocations_announce(instance->revocations, lifetime_s, &error) &&
+        revocations_date(instance->revocations, user->name, &iat_s, &error))
+        text = token_issue(key, &policy, user->name, claims, iat_s, lifetime_s, &error);
     if (text && request_has(request, OPTION_JSON))
         command_print_json(
             json_pack("{s:s, s:I}", "token", text, "expires_in", (json_int_t)lifetime_s));
@@ -90,7 +92,7 @@ static enum command_status token_issue_command(const struct request *request)
                                 "the user \"%s\" is disabled; `sallyport user enable` ends that",
                                 user.name);
     if (status == COMMAND_DONE)
-        status = issue(request, instance.config, &user, lifetime_s);
+        status = issue(request, &instance, &user, lifetime_s);
     user_fini(&user);
     instance_close(&instance);
     return status;

@@ -286,6 +286,8 @@ static enum command_status set_password(const struct request *request,
             instance, users_set_hash(instance->database, request->operand, hash, clock_wall_s()),
             request->operand);
     sodium_memzero(hash, sizeof hash);
+    if (status == COMMAND_DONE)
+        status = instance_revoke_user(instance, request->operand, "the password is changed");
     return status == COMMAND_DONE ? find_and_print(request, instance) : status;
 }
 
@@ -300,33 +302,53 @@ static enum command_status user_passwd(const struct request *request)
     return status;
 }
 
-static enum command_status set_disabled(const struct request *request, bool disabled)
+static enum command_status set_disabled(const struct request *request,
+                                        const struct instance *instance, bool disabled)
+{
+    enum db_result result =
+        users_set_disabled(instance->database, request->operand, disabled, clock_wall_s());
+
+    return instance_status(instance, result, request->operand);
+}
+
+/* First the user, then the tokens: none is issued in between. */
+static enum command_status disable(const struct request *request, const struct instance *instance)
+{
+    enum command_status status = set_disabled(request, instance, true);
+
+    return status == COMMAND_DONE
+               ? instance_revoke_user(instance, request->operand, "the user is disabled")
+               : status;
+}
+
+static enum command_status user_disable(const struct request *request)
 {
     struct instance instance;
     enum command_status status = instance_open(request, &instance);
 
     if (status == COMMAND_DONE)
-        status = instance_status(
-            &instance,
-            users_set_disabled(instance.database, request->operand, disabled, clock_wall_s()),
-            request->operand);
+        status = disable(request, &instance);
     if (status == COMMAND_DONE)
         status = find_and_print(request, &instance);
     instance_close(&instance);
     return status;
 }
 
-static enum command_status user_disable(const struct request *request)
-{
-    return set_disabled(request, true);
-}
-
 static enum command_status user_enable(const struct request *request)
 {
-    return set_disabled(request, false);
+    struct instance instance;
+    enum command_status status = instance_open(request, &instance);
+
+    if (status == COMMAND_DONE)
+        status = set_disabled(request, &instance, false);
+    if (status == COMMAND_DONE)
+        status = find_and_print(request, &instance);
+    instance_close(&instance);
+    return status;
 }
 
-/* What is printed is the user as they were. */
+/* Disabled before, so that it can be done again where it fails halfway.  What is printed is the
+ * user as they were. */
 static enum command_status user_delete(const struct request *request)
 {
     struct instance instance;
@@ -335,6 +357,8 @@ static enum command_status user_delete(const struct request *request)
 
     if (status == COMMAND_DONE)
         status = find(request, &instance, &user);
+    if (status == COMMAND_DONE)
+        status = disable(request, &instance);
     if (status == COMMAND_DONE)
         status = instance_status(&instance, users_delete(instance.database, request->operand),
                                  request->operand);
@@ -354,8 +378,8 @@ const struct command user_commands[] = {
     {"user", "add",     "NAME", JSON | PASSWORD | CLAIMS, 0, "add a user", user_add},
     {"user", "list",    NULL,   JSON,                     0, "show all users", user_list},
     {"user", "show",    "NAME", JSON,                     0, "show one user", user_show},
-    {"user", "passwd",  "NAME", JSON | PASSWORD,          0, "change a user's password", user_passwd},
-    {"user", "disable", "NAME", JSON,                     0, "let a user log in no more", user_disable},
+    {"user", "passwd",  "NAME", JSON | PASSWORD,          0, "change a user's password, and end their tokens", user_passwd},
+    {"user", "disable", "NAME", JSON,                     0, "let a user log in no more, and end their tokens", user_disable},
     {"user", "enable",  "NAME", JSON,                     0, "let a user log in again", user_enable},
     {"user", "delete",  "NAME", JSON,                     0, "delete a user", user_delete},
     {0},

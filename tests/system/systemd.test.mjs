@@ -92,14 +92,13 @@ test('the gateway reads what verifies, not what signs nor the users; neither cha
     const port = await freePort();
     const as = (user, ...command) => root(...user, ...command).status;
 
-    /* The database, out of an instance of its own. */
-    mustRoot(...login, bin('sallyport'), 'init', '--dir', path.join(dir, 'var/lib/sallyport/made'));
-    mustRoot(...login, 'mv', path.join(dir, 'var/lib/sallyport/made/sallyport.db'), database);
     mustRoot('cp', path.join(tree, 'deploy/examples/chat.rules'), path.join(dir, 'etc/sallyport/relay.rules'));
     fs.writeFileSync(path.join(dir, 'config'), `keys = "keys";
+        token: { revocations = "${path.join(path.dirname(database), 'revocations.db')}"; };
         login: { database = "${database}"; listen = "${dir}/login.sock"; };
         gateway: { rules = "relay.rules"; listen = "127.0.0.1:${port}"; };`);
     mustRoot('mv', path.join(dir, 'config'), config);
+    mustRoot(bin('sallyport'), '-c', config, 'init');
 
     for (const algorithm of ['HS256', 'ES256']) {
         const name = mustRoot(bin('sallyport'), '-c', config, 'key', 'generate', '--algorithm', algorithm, '--activate').trim();

@@ -24,6 +24,7 @@
 #include "common/config.h"
 #include "db/connection.h"
 #include "db/password.h"
+#include "db/revocations.h"
 #include "db/users.h"
 #include "tests/unit/scratch.h"
 
@@ -213,7 +214,8 @@ static void init_makes_an_instance_that_issues_tokens_which_verify(void **state)
 
     make_ann(world);
     assert_int_equal(mode_of(world, "") & 07, 0);
-    assert_int_equal(mode_of(world, "sallyport.db"), 0640);
+    assert_int_equal(mode_of(world, "sallyport.db"), 0600);
+    assert_int_equal(mode_of(world, "revocations.db"), 0640);
     assert_int_equal(mode_of(world, "keys") & 07, 0);
     assert_int_equal(mode_of(world, "keys/private"), 0700);
     assert_true(mode_of(world, "relay.rules") & 0400);
@@ -350,11 +352,14 @@ static void init_without_a_folder_makes_what_the_config_lacks_and_only_that(void
 
     assert_int_equal(mkdir(world->folder, 0750), 0);
     assert_int_equal(mkdir(scratch_path(&world->scratch, "instance/keys"), 0750), 0);
-    scratch_write(world->config, "keys = \"keys\"; login: { database = \"sallyport.db\"; };");
+    scratch_write(world->config, "keys = \"keys\"; login: { database = \"sallyport.db\"; };"
+                                 "token: { revocations = \"revocations.db\"; };");
     assert_exit(0, run(world, "-c", world->config, "init"));
     assert_printed(world, "made the key ");
     assert_printed(world, "made the database ");
-    assert_int_equal(mode_of(world, "sallyport.db"), 0640);
+    assert_printed(world, "made the revocations ");
+    assert_int_equal(mode_of(world, "sallyport.db"), 0600);
+    assert_int_equal(mode_of(world, "revocations.db"), 0640);
     assert_exit(0, run(world, "key", "list"));
     assert_printed(world, "signs and verifies");
     snprintf(first, sizeof first, "%s", world->out);
@@ -377,7 +382,8 @@ static void init_without_a_folder_needs_the_one_of_the_keys(void **state)
     struct world *world = *state;
 
     assert_int_equal(mkdir(world->folder, 0750), 0);
-    scratch_write(world->config, "keys = \"keys\"; login: { database = \"sallyport.db\"; };");
+    scratch_write(world->config, "keys = \"keys\"; login: { database = \"sallyport.db\"; };"
+                                 "token: { revocations = \"revocations.db\"; };");
     assert_exit(1, run(world, "-c", world->config, "init"));
     assert_said(world, "cannot read the folder of the keys, ");
     assert_int_equal(access(world->database, F_OK), -1);
@@ -556,6 +562,121 @@ static void a_token_holds_the_users_claims_and_nothing_else_is_printed(void **st
                          json_integer_value(json_object_get(claims, "iat")),
                      3);
     json_decref(answer);
+}
+
+struct rows {
+    size_t n;
+    char last[64];
+    int64_t until_s;
+};
+
+static void count_row(enum revocation_kind kind, const char *name, int64_t until_s, void *context)
+{
+    struct rows *rows = context;
+
+    rows->n++;
+    snprintf(rows->last, sizeof rows->last, "%s%s", kind == REVOCATION_USER ? "" : "jti ", name);
+    rows->until_s = until_s;
+}
+
+/* What the gateway would read. */
+static struct rows revoked(const struct world *world)
+{
+    struct rows rows = {0};
+    char path[192];
+    struct error error;
+    struct revocations *reader;
+
+    snprintf(path, sizeof path, "%s/revocations.db", world->folder);
+    reader = revocations_open_reader(path, &error);
+    assert_non_null(reader);
+    assert_true(revocations_list(reader, count_row, &rows, &error));
+    revocations_close(&reader);
+    return rows;
+}
+
+/* `iat` of a token that is issued now. */
+static int64_t issued_at(struct world *world)
+{
+    json_t *claims;
+    char token[4096];
+    int64_t iat_s;
+
+    assert_exit(0, run(world, "token", "issue", "ann"));
+    snprintf(token, sizeof token, "%s", world->out);
+    assert_exit(0, run_with(world, token, strlen(token), "token", "inspect", "--json", NULL));
+    claims = json_loads(world->out, 0, NULL);
+    iat_s = json_integer_value(json_object_get(json_object_get(claims, "claims"), "iat"));
+    json_decref(claims);
+    return iat_s;
+}
+
+static void what_ends_a_user_s_tokens_is_written_down_and_the_next_one_lives(void **state)
+{
+    struct world *world = *state;
+    int64_t last_s = 0;
+
+    make_ann(world);
+    assert_int_equal(revoked(world).n, 0);
+    for (int i = 0; i < 3; i++) {
+        struct rows rows;
+        int64_t before_s = issued_at(world);
+
+        if (i == 0)
+            assert_exit(0, feed(world, "new horse\n", "user", "passwd", "ann", "--password-stdin"));
+        else if (i == 1)
+            assert_exit(0, run(world, "user", "disable", "ann"));
+        else
+            assert_exit(0, run(world, "session", "revoke", "ann"));
+        rows = revoked(world);
+        assert_int_equal(rows.n, 1);
+        assert_string_equal(rows.last, "ann");
+        assert_true(rows.until_s >= before_s && rows.until_s > last_s);
+        last_s = rows.until_s;
+        assert_exit(0, run(world, "user", "enable", "ann"));
+        assert_true(issued_at(world) > last_s);
+    }
+}
+
+static void a_user_of_the_same_name_does_not_inherit_tokens(void **state)
+{
+    struct world *world = *state;
+    int64_t before_s;
+
+    make_ann(world);
+    before_s = issued_at(world);
+    assert_exit(0, run(world, "user", "delete", "ann"));
+    assert_true(revoked(world).until_s >= before_s);
+    assert_exit(0, feed(world, "other\n", "user", "add", "ann", "--password-stdin"));
+    assert_true(issued_at(world) > revoked(world).until_s);
+}
+
+static void one_token_is_revoked_by_its_jti(void **state)
+{
+    struct world *world = *state;
+
+    make_ann(world);
+    assert_exit(0, run(world, "session", "revoke", "AAAAAAAAAAAAAAAAAAAAAA", "--json"));
+    assert_printed(world, "{\"jti\":\"AAAAAAAAAAAAAAAAAAAAAA\"}");
+    assert_string_equal(revoked(world).last, "jti AAAAAAAAAAAAAAAAAAAAAA");
+    assert_exit(3, run(world, "session", "revoke", "nobody"));
+    assert_int_equal(revoked(world).n, 1);
+}
+
+static void tokens_that_could_not_be_revoked_are_named(void **state)
+{
+    struct world *world = *state;
+    char path[192];
+
+    make_ann(world);
+    snprintf(path, sizeof path, "%s/revocations.db", world->folder);
+    assert_int_equal(unlink(path), 0);
+    assert_exit(1, run(world, "user", "disable", "ann"));
+    assert_said(world, "revocations.db");
+    assert_said(world, "good again");
+    assert_exit(0, run(world, "-c", world->config, "init"));
+    assert_printed(world, "made the revocations");
+    assert_exit(0, run(world, "user", "disable", "ann"));
 }
 
 static void no_token_for_the_disabled_or_for_a_time_that_is_none(void **state)
@@ -1026,6 +1147,10 @@ int main(void)
         IN_WORLD(names_that_are_not_names_are_refused),
         IN_WORLD(what_a_terminal_would_obey_is_escaped),
         IN_WORLD(a_token_holds_the_users_claims_and_nothing_else_is_printed),
+        IN_WORLD(what_ends_a_user_s_tokens_is_written_down_and_the_next_one_lives),
+        IN_WORLD(a_user_of_the_same_name_does_not_inherit_tokens),
+        IN_WORLD(one_token_is_revoked_by_its_jti),
+        IN_WORLD(tokens_that_could_not_be_revoked_are_named),
         IN_WORLD(no_token_for_the_disabled_or_for_a_time_that_is_none),
         IN_WORLD(inspect_says_why_a_token_does_not_verify),
         IN_WORLD(help_is_there_at_every_level),

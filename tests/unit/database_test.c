@@ -119,8 +119,8 @@ static void others_cannot_read_it_and_its_folder_is_left_alone(void **state)
     assert_int_equal(stat(path, &file), 0);
     assert_int_equal(stat(scratch_path(scratch, "s.db-wal"), &beside), 0);
     assert_int_equal(stat(scratch->folder, &folder), 0);
-    assert_int_equal(file.st_mode & 07777, 0640);
-    assert_int_equal(beside.st_mode & 07777, 0640);
+    assert_int_equal(file.st_mode & 07777, 0600);
+    assert_int_equal(beside.st_mode & 07777, 0600);
     assert_int_equal(folder.st_mode & 07777, 0751);
     database_close(&database);
 }
@@ -137,7 +137,7 @@ static void its_settings_hold_on_every_connection(void **state)
         assert_int_equal(ask(sqlite, "PRAGMA foreign_keys"), 1);
         assert_int_equal(ask(sqlite, "PRAGMA trusted_schema"), 0);
         assert_int_equal(ask(sqlite, "PRAGMA busy_timeout"), 5000);
-        assert_int_equal(ask(sqlite, "PRAGMA user_version"), schema_n_steps);
+        assert_int_equal(ask(sqlite, "PRAGMA user_version"), schema_main.n_steps);
         assert_int_equal(ask(sqlite, "SELECT strict FROM pragma_table_list WHERE name = 'users'"),
                          1);
         sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DEFENSIVE, -1, &defensive);
@@ -310,7 +310,7 @@ static void processes_that_open_and_write_at_once_all_succeed(void **state)
     }
     database = opened(path);
     assert_int_equal(ask(database->sqlite, "SELECT count(*) FROM users"), PROCESSES * 20);
-    assert_int_equal(ask(database->sqlite, "PRAGMA user_version"), schema_n_steps);
+    assert_int_equal(ask(database->sqlite, "PRAGMA user_version"), schema_main.n_steps);
     database_close(&database);
 }
 

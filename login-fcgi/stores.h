@@ -1,0 +1,18 @@
+#ifndef LOGIN_STORES_H
+#define LOGIN_STORES_H
+
+#include "common/config.h"
+#include "db/database.h"
+#include "db/revocations.h"
+
+/* The databases a request works on.  Each thread has its own connections. */
+struct stores {
+    struct database *database;
+    struct revocations *revocations;
+};
+
+/* False: error.  stores_close in either case. */
+bool stores_open(struct stores *stores, const struct config *config, struct error *error);
+void stores_close(struct stores *stores);
+
+#endif
