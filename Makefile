@@ -1,6 +1,7 @@
 # make                 the three programs, in build/release
 # make FLAVOUR=asan    the same under AddressSanitizer and UBSan (or FLAVOUR=tsan), in build/asan
 # make unit            the C test programs of this flavour, and what tests on node need in C
+# make fuzz            the fuzz targets, which replay their corpus; see tests/fuzz/run for FLAVOUR=fuzz
 # make bench           the load generator of tests/bench and its ceiling
 # make format-check    is every file as .clang-format has it?
 # make install, uninstall, deb: deploy/install.mk
@@ -19,6 +20,7 @@ LINK     := -pie -Wl,-z,relro,-z,now
 OPTIMISE.release := -O2 -g -D_FORTIFY_SOURCE=2
 OPTIMISE.asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPTIMISE.tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+OPTIMISE.fuzz    := $(OPTIMISE.asan) -fsanitize=fuzzer-no-link
 
 CFLAGS  := -std=c17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. $(WARNINGS) $(HARDEN) $(OPTIMISE.$(FLAVOUR)) -pthread
 LDFLAGS := $(LINK) $(filter -fsanitize=%,$(OPTIMISE.$(FLAVOUR))) -pthread
@@ -41,10 +43,12 @@ GATEWAY := $(call objects,$(call floor,gateway))
 PROGRAMS := $(addprefix $(BUILD)/,sallyport sallyport-login sallyport-gateway)
 UNIT     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/system/*.c tests/protocol/*.c))
 
+FUZZ     := $(patsubst %.c,$(BUILD)/%,$(filter-out %/replay.c,$(wildcard tests/fuzz/*.c)))
 BENCH    := $(addprefix $(BUILD)/tests/bench/,load ceiling)
 
 all: $(PROGRAMS)
 unit: $(UNIT)
+fuzz: $(FUZZ)
 bench: $(PROGRAMS) $(BENCH)
 
 $(BUILD)/sallyport: $(BUILD)/db/admin/main.o $(ADMIN) $(DB) $(COMMON)
@@ -69,6 +73,11 @@ $(BUILD)/everything.a: $(GATEWAY) $(LOGIN) $(ADMIN) $(DB) $(COMMON)
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/everything.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS.gateway) $(LIBS.login) $(LIBS.db) $(LIBS.common)
 
+# Who feeds a fuzz target: libFuzzer, or the corpus.
+FEEDER := $(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer,$(BUILD)/tests/fuzz/replay.o)
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(filter %.o,$(FEEDER)) $(BUILD)/everything.a
+	$(CC) $(LDFLAGS) $(filter -f%,$(FEEDER)) -o $@ $^ $(LIBS.gateway) $(LIBS.login) $(LIBS.db) $(LIBS.common)
+
 $(BUILD)/tests/bench/load: $(filter-out %/ceiling.o,$(call objects,$(wildcard tests/bench/*.c)))
 	$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lsodium
 
@@ -85,6 +94,6 @@ format-check:
 clean:
 	rm -rf build
 
-.PHONY: all unit bench format-check clean
+.PHONY: all unit fuzz bench format-check clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
