@@ -78,13 +78,20 @@ static bool explain(const struct schema *schema, const char *path, const char *r
 
 /*
  * The file, empty, with its mode: SQLite would make it readable to all.  mknod, because closing a
- * descriptor of the file would drop the locks of every connection this process has to it.
+ * descriptor of the file would drop the locks of every connection this process has to it.  What a
+ * group may read belongs to that of the folder, and whatever the umask it may.
  */
 static bool make_file(const char *path, mode_t mode)
 {
-    if (mknod(path, S_IFREG | mode, 0) == 0)
-        return chmod(path, mode) == 0; /* whatever the umask: others have to read revocations */
-    return errno == EEXIST;
+    char folder[PATH_MAX];
+    struct stat status;
+
+    if (mknod(path, S_IFREG | mode, 0) < 0)
+        return errno == EEXIST;
+    folder_of(path, folder);
+    if (mode & S_IRGRP && stat(folder, &status) == 0 && chown(path, -1, status.st_gid) < 0)
+        return false;
+    return chmod(path, mode) == 0;
 }
 
 static bool say(sqlite3 *sqlite, struct error *reason)
