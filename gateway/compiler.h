@@ -12,9 +12,13 @@
 #define IN_ON              (1u << MOMENTS)
 #define IN_MOMENT(moment)  (1u << (moment))
 #define IN_CONNECTION      IN_MOMENT(MOMENT_CONNECTION)
+#define IN_AUTHENTICATED   IN_MOMENT(MOMENT_AUTHENTICATED)
 #define IN_DISCONNECTING   IN_MOMENT(MOMENT_DISCONNECTING)
 #define IN_DISCONNECT      IN_MOMENT(MOMENT_DISCONNECT)
+#define IN_PRESENCE        (IN_MOMENT(MOMENT_USER_ONLINE) | IN_MOMENT(MOMENT_USER_OFFLINE))
 #define IN_ANY             (IN_ON | (IN_ON - 1))
+#define IN_SOCKETS         (IN_ANY & ~IN_PRESENCE)                    /* there is a socket, */
+#define IN_STAYING         (IN_ON | IN_CONNECTION | IN_AUTHENTICATED) /* which is not leaving */
 #define NOT_COUNTED        UINT32_MAX
 #define COMPILER_MAX_DEPTH 32 /* of the JSON in a rule */
 
@@ -46,7 +50,8 @@ struct compiler {
     const char *moment;      /* its word; NULL in `on` */
     unsigned place;          /* one of IN_… */
     bool is_in_guard;        /* inside a `require`, */
-    bool is_in_count;        /* inside a `$count(…)` */
+    bool is_in_room;         /* inside a `$count(…)` or `$members(…)` */
+    bool is_in_set;          /* inside a `set` */
     bool is_guarded;         /* by more than its arguments' types and number */
     bool has_acked, is_last; /* `ack` was there; nothing may follow */
     uint32_t n_arguments;    /* as `require count` says, else NOT_COUNTED */
@@ -98,6 +103,10 @@ bool builder_finish(struct builder *builder, enum value_type type, struct templa
 
 /* One JSON value with `$` values in it, added to what the builder has. */
 bool template_value(struct builder *builder, enum value_type *type);
+
+/* Complain that a presence moment has not what the word means; always false. */
+bool template_presence_lacks(const struct compiler *compiler, const struct lexer *lexer,
+                             const char *at, const char *dollar, struct span word);
 
 /*
  * A room: a string.  `is_client_only`: nothing but what a client sends names it.

@@ -19,12 +19,20 @@ static const struct row outermost[] = {
 
 static const struct row moments[] = {
     {"connection",    0, MOMENT_CONNECTION,    NULL},
+    {"authenticated", 0, MOMENT_AUTHENTICATED, NULL},
     {"disconnecting", 0, MOMENT_DISCONNECTING, NULL},
     {"disconnect",    0, MOMENT_DISCONNECT,    NULL},
+    {"user",          0, MOMENTS,              NULL},
+};
+
+static const struct row presence[] = {
+    {"online",  0, MOMENT_USER_ONLINE,  NULL},
+    {"offline", 0, MOMENT_USER_OFFLINE, NULL},
 };
 
 static const struct row modes[] = {
     {"required", 0, AUTHENTICATE_REQUIRED, NULL},
+    {"later",    0, AUTHENTICATE_LATER,    NULL},
     {"optional", 0, AUTHENTICATE_OPTIONAL, NULL},
     {"none",     0, AUTHENTICATE_NONE,     NULL},
 };
@@ -226,6 +234,35 @@ static bool read_on(struct compiler *c, const char *at)
     return read_rule(c, at, exact_trigger(c, name));
 }
 
+/* `online` or `offline` after `user`. */
+static const struct row *read_presence(struct compiler *c, const char *at)
+{
+    const struct row *row;
+
+    lexer_skip_blank(&c->lexer);
+    row = compiler_row(c, presence, N(presence), "moment of a user");
+    if (row && c->space->authenticate == AUTHENTICATE_NONE) {
+        lexer_fail(&c->lexer, at,
+                   "this moment never comes: in a namespace with `authenticate none` there are no "
+                   "users");
+        return NULL;
+    }
+    return row;
+}
+
+/* `authenticated` is for those who come without a token. */
+static bool check_authenticated(struct compiler *c, const char *at)
+{
+    if (c->space->authenticate == AUTHENTICATE_REQUIRED)
+        return lexer_fail(&c->lexer, at,
+                          "this moment never comes: where authentication is required everybody has "
+                          "shown a token at `when connection`");
+    if (c->space->authenticate == AUTHENTICATE_NONE)
+        return lexer_fail(&c->lexer, at,
+                          "this moment never comes in a namespace with `authenticate none`");
+    return true;
+}
+
 static bool read_when(struct compiler *c, const char *at)
 {
     const struct row *moment;
@@ -235,7 +272,9 @@ static bool read_when(struct compiler *c, const char *at)
         return lexer_fail(&c->lexer, c->lexer.at,
                           "a moment has no quotes; clients' events are matched by `on`");
     moment = compiler_row(c, moments, N(moments), "moment");
-    if (!moment)
+    if (moment && moment->value == MOMENTS)
+        moment = read_presence(c, at);
+    if (!moment || (moment->value == MOMENT_AUTHENTICATED && !check_authenticated(c, at)))
         return false;
     c->place = IN_MOMENT(moment->value);
     c->moment = moment->word;

@@ -35,6 +35,7 @@ enum piece_op {
     PIECE_NOW,
     PIECE_VARIABLE, /* .index: slot */
     PIECE_COUNT,    /* .room */
+    PIECE_MEMBERS,  /* .room */
     PIECE_SENT
 };
 
@@ -92,6 +93,7 @@ struct guard {
     uint8_t kind, type;
     uint16_t index;
     struct template value;
+    struct span text; /* as the file has it, after `require` */
 };
 
 /* A bucket of `n`, refilled at `n` per `period_ms`. */
@@ -143,6 +145,7 @@ struct rules_namespace {
     struct trigger *prefixes;
     struct trigger moment[MOMENTS];
     uint16_t n_variables, n_limits;
+    bool asks_members;                       /* some rule says `$members` */
     struct span variable[PROGRAM_VARIABLES]; /* their names, by slot */
 };
 

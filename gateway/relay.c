@@ -252,11 +252,14 @@ static bool act(struct run *run, const struct action *action, struct rendering *
 static bool act_all(struct run *run)
 {
     struct rendering r;
+    bool is_good = true;
 
-    for (uint16_t i = 0; i < run->rule->n_actions; i++)
-        if (!act(run, &run->rule->action[i], &r))
-            return false;
-    return true;
+    r.n_lists = 0;
+    for (uint16_t i = 0; is_good && i < run->rule->n_actions; i++) {
+        is_good = act(run, &run->rule->action[i], &r);
+        render_release(&r);
+    }
+    return is_good;
 }
 
 /* Phase one. */

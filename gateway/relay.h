@@ -34,7 +34,8 @@ struct variable {
 
 struct relay_stage;
 
-/* What can be done to the world.  `stage->subject` is the socket; a presence moment has none. */
+/* What can be done to the world.  `stage->subject` is the socket; a presence moment has none, and
+ * only emits, counts and lists. */
 struct relay_operations {
     bool (*is_in)(struct relay_stage *stage, struct span room);
     /* False: the socket is in as many rooms as it may be; the rule goes on, the stage has counted
@@ -47,6 +48,9 @@ struct relay_operations {
                      bool is_volatile, const struct relay_message *message);
     void (*ack)(struct relay_stage *stage, const struct relay_message *message);
     uint64_t (*count)(struct relay_stage *stage, struct span room);
+    /* The users in a room as a JSON list, NUL-ended, to be freed with free(); `null` when they are
+     * too many for one. */
+    char *(*members)(struct relay_stage *stage, struct span room);
     void (*disconnect)(struct relay_stage *stage);
 };
 

@@ -5,6 +5,7 @@
 #include "gateway/render.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Values. */
@@ -128,6 +129,7 @@ bool render_value(struct run *run, const struct piece *piece, char scratch[RENDE
     case PIECE_WHOLE:
     case PIECE_ARGS:
     case PIECE_REST:
+    case PIECE_MEMBERS:
         break;
     }
     return false;
@@ -279,6 +281,22 @@ static bool put_value(struct run *run, struct rendering *r, const struct piece *
     return true;
 }
 
+/* While checking, no list is made. */
+static bool put_members(struct run *run, struct rendering *r, const struct template *room)
+{
+    char buffer[PROGRAM_ROOM_BYTES], *json;
+    struct span name;
+
+    if (!render_room(run, room, buffer, &name))
+        return false;
+    if (run->is_checking)
+        return true;
+    json = run->stage->operations->members(run->stage, name);
+    r->list[r->n_lists++] = json;
+    put_span(r, (struct span){json, (uint32_t)strlen(json)});
+    return true;
+}
+
 /* The event's own bytes, with all its attachments as they are. */
 static void put_own(const struct run *run, struct rendering *r, struct span text)
 {
@@ -306,6 +324,8 @@ static bool put_piece(struct run *run, struct rendering *r, const struct piece *
     case PIECE_ARGS:
         put_own(run, r, event->arguments);
         return true;
+    case PIECE_MEMBERS:
+        return put_members(run, r, piece->room);
     default:
         return put_value(run, r, piece);
     }
@@ -313,7 +333,7 @@ static bool put_piece(struct run *run, struct rendering *r, const struct piece *
 
 bool render_json(struct run *run, const struct template *template, struct rendering *r)
 {
-    r->n = r->used = r->n_attachments = 0;
+    r->n = r->used = r->n_attachments = r->n_lists = 0;
     r->attachments = r->attachment;
     r->has_imitation = false;
     for (uint16_t i = 0; i < template->n; i++)
@@ -321,4 +341,10 @@ bool render_json(struct run *run, const struct template *template, struct render
             return false;
     /* Among real attachments a receiver takes whatever has a placeholder's shape for one. */
     return !(r->has_imitation && r->n_attachments > 0);
+}
+
+void render_release(struct rendering *r)
+{
+    while (r->n_lists > 0)
+        free(r->list[--r->n_lists]);
 }

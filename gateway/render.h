@@ -48,7 +48,9 @@ struct rendering {
     const struct attachment *attachments; /* the event's own, or: */
     struct attachment attachment[SCANNER_MAX_PLACEHOLDERS];
     size_t n_attachments;
-    bool has_imitation; /* data of a placeholder's shape that is none */
+    bool has_imitation;         /* data of a placeholder's shape that is none */
+    char *list[PROGRAM_PIECES]; /* of members, to be freed by render_release */
+    size_t n_lists;
 };
 
 /* False: there is none.  A number may stand in `scratch`. */
@@ -67,5 +69,8 @@ bool render_room(struct run *run, const struct template *room, char buffer[PROGR
 
 /* A template as JSON.  False: a value is missing or of the wrong type, or attachments do not go. */
 bool render_json(struct run *run, const struct template *template, struct rendering *rendering);
+
+/* What it says is not needed any more; also after a failure. */
+void render_release(struct rendering *rendering);
 
 #endif

@@ -225,6 +225,16 @@ size_t rules_limits(const struct rules_namespace *space)
     return space->n_limits;
 }
 
+bool rules_has_presence(const struct rules_namespace *space)
+{
+    return space->moment[MOMENT_USER_ONLINE].rules || space->moment[MOMENT_USER_OFFLINE].rules;
+}
+
+bool rules_asks_members(const struct rules_namespace *space)
+{
+    return space->asks_members;
+}
+
 const struct rules_claim *rules_claims(const struct rules *rules, size_t *n)
 {
     *n = rules->n_claims;

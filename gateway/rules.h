@@ -8,7 +8,15 @@
  * The relay rules: our own small language, read once and compiled to
  * what relay.c runs.  Immutable after reading; counted atomically, one reference a worker.
  */
-enum rules_moment { MOMENT_CONNECTION, MOMENT_DISCONNECTING, MOMENT_DISCONNECT, MOMENTS };
+enum rules_moment {
+    MOMENT_CONNECTION,
+    MOMENT_AUTHENTICATED, /* a guest, or one who had `later` to come, has shown a token */
+    MOMENT_DISCONNECTING,
+    MOMENT_DISCONNECT,
+    MOMENT_USER_ONLINE, /* of a user, not of a socket */
+    MOMENT_USER_OFFLINE,
+    MOMENTS
+};
 
 enum rules_authenticate {
     AUTHENTICATE_REQUIRED,
@@ -50,6 +58,10 @@ size_t rules_variables(const struct rules_namespace *space);
 struct span rules_variable_name(const struct rules_namespace *space, size_t slot);
 size_t rules_variable_find(const struct rules_namespace *space, struct span name);
 size_t rules_limits(const struct rules_namespace *space);
+
+/* Has it a `when user …`; does it say `$members`?  Only then is anything kept for them. */
+bool rules_has_presence(const struct rules_namespace *space);
+bool rules_asks_members(const struct rules_namespace *space);
 
 /* The claims that the rules name, of all namespaces: slot → path of member names. */
 struct rules_claim {

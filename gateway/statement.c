@@ -31,41 +31,41 @@ static bool guard_type(struct compiler *c, const struct row *row);
 
 /* clang-format off */
 static const struct row verbs[] = {
-    {"require",    IN_ANY,                 0,                 require},
+    {"require",    IN_SOCKETS,             0,                 require},
     {"limit",      IN_ON,                  0,                 limit},
     {"emit",       IN_ANY,                 ACTION_EMIT,       emit},
     {"ack",        IN_ON,                  ACTION_ACK,        ack},
-    {"join",       IN_ON | IN_CONNECTION,  ACTION_JOIN,       join},
-    {"leave",      IN_ON | IN_CONNECTION,  ACTION_LEAVE,      leave},
-    {"set",        IN_ANY,                 ACTION_SET,        set},
-    {"unset",      IN_ANY,                 ACTION_UNSET,      unset},
+    {"join",       IN_STAYING,             ACTION_JOIN,       join},
+    {"leave",      IN_STAYING,             ACTION_LEAVE,      leave},
+    {"set",        IN_SOCKETS,             ACTION_SET,        set},
+    {"unset",      IN_SOCKETS,             ACTION_UNSET,      unset},
     {"deny",       IN_ON | IN_CONNECTION,  0,                 deny},
-    {"disconnect", IN_ON | IN_CONNECTION,  ACTION_DISCONNECT, disconnect},
+    {"disconnect", IN_STAYING,             ACTION_DISCONNECT, disconnect},
 };
 
 static const struct row guards[] = {
-    {"set",     IN_ANY,                   GUARD_SET,    guard_variable},
-    {"unset",   IN_ANY,                   GUARD_UNSET,  guard_variable},
-    {"user",    IN_ANY,                   GUARD_USER,   guard_who},
-    {"guest",   IN_ANY,                   GUARD_GUEST,  guard_who},
-    {"in",      IN_ANY & ~IN_DISCONNECT,  GUARD_IN,     guard_in},
-    {"claim",   IN_ANY,                   GUARD_CLAIM,  guard_claim},
-    {"count",   IN_ON,                    GUARD_COUNT,  guard_count},
-    {"string",  IN_ANY,                   TYPE_STRING,  guard_type},
-    {"integer", IN_ANY,                   TYPE_INTEGER, guard_type},
-    {"number",  IN_ANY,                   TYPE_NUMBER,  guard_type},
-    {"boolean", IN_ANY,                   TYPE_BOOLEAN, guard_type},
-    {"object",  IN_ANY,                   TYPE_OBJECT,  guard_type},
-    {"array",   IN_ANY,                   TYPE_ARRAY,   guard_type},
-    {"binary",  IN_ON,                    TYPE_BINARY,  guard_type},
+    {"set",     IN_SOCKETS,                  GUARD_SET,    guard_variable},
+    {"unset",   IN_SOCKETS,                  GUARD_UNSET,  guard_variable},
+    {"user",    IN_SOCKETS,                  GUARD_USER,   guard_who},
+    {"guest",   IN_SOCKETS,                  GUARD_GUEST,  guard_who},
+    {"in",      IN_SOCKETS & ~IN_DISCONNECT, GUARD_IN,     guard_in},
+    {"claim",   IN_SOCKETS,                  GUARD_CLAIM,  guard_claim},
+    {"count",   IN_ON,                       GUARD_COUNT,  guard_count},
+    {"string",  IN_SOCKETS,                  TYPE_STRING,  guard_type},
+    {"integer", IN_SOCKETS,                  TYPE_INTEGER, guard_type},
+    {"number",  IN_SOCKETS,                  TYPE_NUMBER,  guard_type},
+    {"boolean", IN_SOCKETS,                  TYPE_BOOLEAN, guard_type},
+    {"object",  IN_SOCKETS,                  TYPE_OBJECT,  guard_type},
+    {"array",   IN_SOCKETS,                  TYPE_ARRAY,   guard_type},
+    {"binary",  IN_ON,                       TYPE_BINARY,  guard_type},
 };
 
 static const struct row targets[] = {
-    {"self",   IN_ON | IN_CONNECTION, TARGET_SELF,   NULL},
-    {"others", IN_ANY,                TARGET_OTHERS, NULL},
-    {"all",    IN_ANY,                TARGET_ALL,    NULL},
-    {"to",     IN_ANY,                TARGET_TO,     NULL},
-    {"in",     IN_ANY,                TARGET_IN,     NULL},
+    {"self",   IN_STAYING, TARGET_SELF,   NULL},
+    {"others", IN_SOCKETS, TARGET_OTHERS, NULL},
+    {"all",    IN_ANY,     TARGET_ALL,    NULL},
+    {"to",     IN_ANY,     TARGET_TO,     NULL},
+    {"in",     IN_ANY,     TARGET_IN,     NULL},
 };
 
 static const struct row units[] = {
@@ -85,6 +85,14 @@ static bool check_place(struct compiler *c, const char *at, const struct row *ro
     if (row->places == IN_ON)
         return lexer_fail(&c->lexer, at,
                           "`%s` can stand only in `on`: a moment is no client's event", row->word);
+    if (c->place & IN_PRESENCE)
+        return template_presence_lacks(c, &c->lexer, at, "",
+                                       (struct span){row->word, (uint32_t)strlen(row->word)});
+    if (c->place == IN_AUTHENTICATED)
+        return lexer_fail(&c->lexer, at,
+                          "`%s` cannot stand in `when authenticated`: the token was good; "
+                          "`disconnect` ends the socket",
+                          row->word);
     if (row->places & IN_DISCONNECTING)
         return lexer_fail(&c->lexer, at,
                           "at `disconnect` the rooms are left already: `%s` can stand in `when "
@@ -350,8 +358,10 @@ static bool set(struct compiler *c, const struct row *row)
         return false;
     lexer_skip_blank(&c->lexer);
     builder_init(&b, c);
+    c->is_in_set = true;
     if (!template_value(&b, &type) || !builder_finish(&b, type, &action->value))
         return false;
+    c->is_in_set = false;
     note = &c->variable[action->index];
     action->is_first = !note->is_set_here;
     note->is_set = note->is_set_here = true;
@@ -420,6 +430,12 @@ static bool guard_variable(struct compiler *c, const struct row *row)
     return true;
 }
 
+/* Guests come only to a namespace that lets them, and are none once they have authenticated. */
+static bool has_guests(const struct compiler *c)
+{
+    return c->space->authenticate == AUTHENTICATE_OPTIONAL && c->place != IN_AUTHENTICATED;
+}
+
 static bool guard_who(struct compiler *c, const struct row *row)
 {
     const char *at = c->lexer.at - strlen(row->word);
@@ -428,14 +444,17 @@ static bool guard_who(struct compiler *c, const struct row *row)
         return lexer_fail(
             &c->lexer, at,
             "in a namespace with `authenticate none` there are neither users nor guests");
-    if (c->space->authenticate == AUTHENTICATE_REQUIRED && row->value == GUARD_GUEST)
+    if (c->place == IN_AUTHENTICATED && row->value == GUARD_GUEST)
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never hold: whoever has authenticated is no guest");
+    if (!has_guests(c) && row->value == GUARD_GUEST)
         return lexer_fail(&c->lexer, at,
                           "this rule can never hold: there are no guests where authentication is "
                           "required; guests need `authenticate optional`");
     for (uint16_t i = 0; i < c->n_guards; i++)
         if (c->guard[i].kind + row->value == GUARD_USER + GUARD_GUEST)
             return lexer_fail(&c->lexer, at, "this rule can never hold: nobody is user and guest");
-    if (c->space->authenticate == AUTHENTICATE_REQUIRED) /* it always holds */
+    if (!has_guests(c)) /* it always holds */
         return true;
     return add_guard(c, at, row->value) != NULL;
 }
@@ -505,9 +524,21 @@ static bool check_before_actions(struct compiler *c, const char *at, const char 
     return true;
 }
 
+/* Keep what the file says, for people who ask why. */
+static void keep_guard_text(struct compiler *c, struct guard *guard, const char *from)
+{
+    size_t length = (size_t)(c->lexer.at - from);
+    char *text = program_alloc(&c->rules->blocks, length + 1, 1);
+
+    memcpy(text, from, length);
+    guard->text = (struct span){text, (uint32_t)length};
+}
+
 static bool require(struct compiler *c, const struct row *row)
 {
+    const char *from = c->lexer.at;
     const struct row *guard;
+    uint16_t n = c->n_guards;
     bool is_good;
 
     (void)row;
@@ -518,6 +549,8 @@ static bool require(struct compiler *c, const struct row *row)
     c->is_in_guard = true;
     is_good = guard->read(c, guard);
     c->is_in_guard = false;
+    if (is_good && c->n_guards > n)
+        keep_guard_text(c, &c->guard[n], from);
     return is_good;
 }
 

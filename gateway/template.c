@@ -17,6 +17,8 @@
 #define WHEN_ACTING 8u /* is read when the rule acts */
 #define IS_LIST     16u
 #define HAS_MEMBERS 32u
+#define HAS_ROOM    64u
+#define IS_JSON     128u /* goes nowhere but where JSON stands, and is not kept */
 
 /* clang-format off */
 static const struct value_row {
@@ -27,11 +29,12 @@ static const struct value_row {
     {"args",   PIECE_ARGS,   IN_ON,                           FROM_CLIENT | IS_LIST},
     {"event",  PIECE_EVENT,  IN_ON,                           FROM_CLIENT},
     {"user",   PIECE_USER,   IN_ANY,                          FROM_TOKEN},
-    {"claims", PIECE_CLAIM,  IN_ANY,                          FROM_TOKEN | HAS_MEMBERS},
-    {"auth",   PIECE_AUTH,   IN_ANY,                          FROM_CLIENT | HAS_MEMBERS},
-    {"id",     PIECE_ID,     IN_ANY,                          IS_PLAIN},
+    {"claims", PIECE_CLAIM,  IN_SOCKETS,                      FROM_TOKEN | HAS_MEMBERS},
+    {"auth",   PIECE_AUTH,   IN_SOCKETS,                      FROM_CLIENT | HAS_MEMBERS},
+    {"id",     PIECE_ID,     IN_SOCKETS,                      IS_PLAIN},
     {"now",    PIECE_NOW,    IN_ANY,                          0},
-    {"count",  PIECE_COUNT,  IN_ANY,                          WHEN_ACTING},
+    {"count",  PIECE_COUNT,  IN_ANY,                          WHEN_ACTING | HAS_ROOM},
+    {"members", PIECE_MEMBERS, IN_ANY,                        WHEN_ACTING | HAS_ROOM | IS_JSON | FROM_TOKEN},
     {"sent",   PIECE_SENT,   IN_ANY,                          WHEN_ACTING},
     {"reason", PIECE_REASON, IN_DISCONNECTING | IN_DISCONNECT, IS_PLAIN},
 };
@@ -87,8 +90,11 @@ static void put_escaped(struct builder *b, char c)
 
 /* After a name's `$`: may the value stand in this rule, here? */
 static bool check_row(const struct compiler *c, const struct lexer *l, const char *at,
-                      const struct value_row *row)
+                      const struct value_row *row, enum piece_context context)
 {
+    if (!(row->places & c->place) && (c->place & IN_PRESENCE))
+        return template_presence_lacks(c, l, at, "$",
+                                       (struct span){row->name, (uint32_t)strlen(row->name)});
     if (!(row->places & c->place))
         return lexer_fail(
             l, at,
@@ -104,6 +110,13 @@ static bool check_row(const struct compiler *c, const struct lexer *l, const cha
             row->name);
     if ((row->traits & WHEN_ACTING) && c->is_in_guard)
         return lexer_fail(l, at, "`$%s` is read when the rule acts: it cannot stand in a `require`",
+                          row->name);
+    if ((row->traits & IS_JSON) && c->is_in_set)
+        return lexer_fail(l, at, "`$%s` is read when it is sent: it cannot be kept in a variable",
+                          row->name);
+    if ((row->traits & IS_JSON) && context != AS_JSON)
+        return lexer_fail(l, at,
+                          "in a string only a string or an integer goes in, and `$%s` is a list",
                           row->name);
     if (row->traits & IS_LIST)
         return lexer_fail(l, at,
@@ -169,6 +182,8 @@ static bool read_variable(struct builder *b, struct lexer *l, const char *at, st
     struct piece piece = {.op = PIECE_VARIABLE, .context = (uint8_t)context};
     const struct variable_note *note;
 
+    if (c->place & IN_PRESENCE)
+        return template_presence_lacks(c, l, at, "$", name);
     if (!template_variable(c, l, at, name, &piece.index))
         return false;
     note = &c->variable[piece.index];
@@ -184,21 +199,27 @@ static bool read_variable(struct builder *b, struct lexer *l, const char *at, st
     return check_no_members(l, at, context) && put_value(b, piece, 0);
 }
 
-static bool read_count(struct builder *b, struct lexer *l, struct piece *piece)
+/* The room of `$count` or `$members`. */
+static bool read_room(struct builder *b, struct lexer *l, const struct value_row *row,
+                      struct piece *piece)
 {
     struct template *room = program_alloc(&b->compiler->rules->blocks, 1, sizeof *room);
     struct compiler *c = b->compiler;
-    bool is_client_only, was_in_count = c->is_in_count;
+    bool is_client_only;
 
-    if (was_in_count)
+    if (c->is_in_room)
         return lexer_fail(l, l->at, "a room that is counted cannot be named by a count");
     if (!lexer_take(l, '('))
-        return lexer_expected(l, "a room in parentheses, as in `$count(\"hall\")`");
+        return lexer_expected(l, row->op == PIECE_COUNT
+                                     ? "a room in parentheses, as in `$count(\"hall\")`"
+                                     : "a room in parentheses, as in `$members(\"hall\")`");
     lexer_skip_blank(l);
-    c->is_in_count = true;
+    c->is_in_room = true;
     if (!template_room(c, l, room, &is_client_only))
         return false;
-    c->is_in_count = false;
+    c->is_in_room = false;
+    if (row->op == PIECE_MEMBERS)
+        c->space->asks_members = true;
     lexer_skip_blank(l);
     if (!lexer_take(l, ')'))
         return lexer_expected(l, "`)`");
@@ -254,10 +275,10 @@ static bool read_dollar(struct builder *b, struct lexer *l, enum piece_context c
     }
     if (!row)
         return read_variable(b, l, at, name, context);
-    if (!check_row(b->compiler, l, at, row))
+    if (!check_row(b->compiler, l, at, row, context))
         return false;
     piece.op = (uint8_t)row->op;
-    if (row->op == PIECE_COUNT && !read_count(b, l, &piece))
+    if ((row->traits & HAS_ROOM) && !read_room(b, l, row, &piece))
         return false;
     if ((row->traits & HAS_MEMBERS) && !read_members(b, l, at, row, &piece))
         return false;
@@ -483,6 +504,16 @@ void builder_json_string(struct builder *builder, struct span text)
     for (uint32_t i = 0; i < text.length; i++)
         put_escaped(builder, text.at[i]);
     builder_text(builder, "\"", 1);
+}
+
+bool template_presence_lacks(const struct compiler *c, const struct lexer *l, const char *at,
+                             const char *dollar, struct span word)
+{
+    return lexer_fail(
+        l, at,
+        "`%s%.*s` cannot stand in `when user %s`: that is about all sockets of a user "
+        "together, and knows `$user`, `all` and rooms only",
+        dollar, (int)word.length, word.at, c->moment);
 }
 
 bool template_value(struct builder *builder, enum value_type *type)

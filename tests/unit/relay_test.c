@@ -154,6 +154,22 @@ static uint64_t fake_count(struct relay_stage *stage, struct span room)
     return find_room(fake_of(stage), room) >= 0 ? 11 : 10;
 }
 
+/* Its name says who is in it: `a` here is a user, `b` and `c` are others. */
+static char *fake_members(struct relay_stage *stage, struct span room)
+{
+    char json[64] = "[";
+    char *copy;
+
+    assert_true(fake_of(stage)->is_acting);
+    for (uint32_t i = 0; i < room.length && i < 8; i++)
+        snprintf(json + strlen(json), sizeof json - strlen(json), "%s\"%c\"", i ? "," : "",
+                 room.at[i]);
+    strcat(json, "]");
+    copy = strdup(json);
+    assert_non_null(copy);
+    return copy;
+}
+
 static void fake_disconnect(struct relay_stage *stage)
 {
     note(fake_of(stage), "disconnect\n");
@@ -166,6 +182,7 @@ static const struct relay_operations operations = {
     .emit = fake_emit,
     .ack = fake_ack,
     .count = fake_count,
+    .members = fake_members,
     .disconnect = fake_disconnect,
 };
 
@@ -683,6 +700,43 @@ static void moments_see_what_they_may(void **state)
     fake_fini(&f);
 }
 
+static void members_are_a_list_in_json(void **state)
+{
+    struct fake f;
+
+    (void)state;
+    fake_init(&f, ON("emit in \"abc\" \"m\" {\"a\":$members(\"ab\"),\"b\":[$members(\"$1\")]}, "
+                     "$members(\"c\"); ack $members(\"xy\")"));
+    assert_string_equal(sends(&f, "[\"x\",\"q\"]"),
+                        "in abc [\"m\",{\"a\":[\"a\",\"b\"],\"b\":[[\"q\"]]},[\"c\"]]\n"
+                        "ack [[\"x\",\"y\"]]\n");
+    assert_string_equal(sends(&f, "[\"x\",{}]"), "ack [{\"error\":\"bad argument\"}]\n");
+    assert_string_equal(sends(&f, "[\"x\",\"\"]"), "ack [{\"error\":\"bad argument\"}]\n");
+    fake_fini(&f);
+}
+
+/* No socket, no variables, no claims: what a presence moment is given. */
+static void a_presence_moment_needs_no_socket(void **state)
+{
+    struct fake f;
+
+    (void)state;
+    fake_init(&f, IN("when user online { emit all \"on\" $user, $count(\"hall\"), $members(\"ab\")\n"
+                     "emit in \"of:$user\" \"on\" $sent; emit to \"user:$user\" \"back\" }\n"
+                     "on \"x\" { limit 1 per 1s; set kept 1 }"));
+    f.stage.variable = NULL;
+    f.stage.claim = NULL;
+    f.stage.buckets = NULL;
+    f.stage.wants_ack = false;
+    assert_string_equal(moment(&f, MOMENT_USER_ONLINE),
+                        "all [\"on\",\"ann\",10,[\"a\",\"b\"]]\nin of:ann [\"on\",5]\n"
+                        "to user:ann [\"back\"]\n");
+    assert_string_equal(moment(&f, MOMENT_USER_OFFLINE), "");
+    assert_true(rules_has_presence(f.stage.rules) && rules_asks_members(f.stage.rules));
+    f.stage.variable = f.variable;
+    fake_fini(&f);
+}
+
 static void limits_are_buckets_of_each_rule(void **state)
 {
     static const char limited[] = "ack [{\"error\":\"limited\"}]\n";
@@ -1087,6 +1141,8 @@ int main(void)
         cmocka_unit_test(counts_are_read_as_they_come),
         cmocka_unit_test(an_event_is_answered_once),
         cmocka_unit_test(moments_see_what_they_may),
+        cmocka_unit_test(members_are_a_list_in_json),
+        cmocka_unit_test(a_presence_moment_needs_no_socket),
         cmocka_unit_test(limits_are_buckets_of_each_rule),
         cmocka_unit_test(an_event_that_is_not_for_the_rule_takes_nothing_from_its_bucket),
         cmocka_unit_test(argument_types_are_told_apart),
