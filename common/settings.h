@@ -56,7 +56,7 @@
  S(limits_packet_bytes,      "gateway.limits.packet_bytes",     BYTES,    "4MiB",                            RELOAD,  "one event with all its attachments") \
  S(limits_attachments,       "gateway.limits.attachments",      COUNT,    "10",                              RELOAD,  "binary attachments of one packet; 0: none are taken") \
  S(limits_rooms,             "gateway.limits.rooms",            COUNT,    "100",                             RELOAD,  "rooms joined by one socket; 0: no limit") \
- S(limits_members,           "gateway.limits.members",          COUNT,    "1000",                            RELOAD,  "users in a room of which rules may send the list; 0: no limit") \
+ S(limits_members,           "gateway.limits.members",          COUNT,    "1000",                            RELOAD,  "users that a `$members` list may have, which is null for more; 0: no limit") \
  S(limits_namespaces,        "gateway.limits.namespaces",       COUNT,    "16",                              RELOAD,  "namespaces one client is connected to at a time; 0: no limit") \
  S(limits_kept_bytes,        "gateway.limits.kept_bytes",       BYTES,    "64KiB",                           RELOAD,  "what one socket may keep in variables, and as much of CONNECT's payload") \
  S(limits_queued_bytes,      "gateway.limits.queued_bytes",     BYTES,    "4MiB",                            RELOAD,  "bytes a slow client may leave waiting before it is closed; 0: no limit")

@@ -53,6 +53,7 @@ static struct place *find_or_make(struct stripe *stripe, const char *key, size_t
     place->link.hash = hash;
     atomic_init(&place->workers, 0);
     atomic_init(&place->count, 0);
+    place->roster = NULL;
     place->length = (uint16_t)length;
     memcpy(place->key, key, length);
     table_add(&stripe->places, &place->link);
@@ -64,6 +65,7 @@ static void drop_if_unused(struct stripe *stripe, struct place *place)
     if (atomic_load(&place->workers) || atomic_load(&place->count))
         return;
     table_remove(&stripe->places, &place->link);
+    roster_free(&place->roster);
     free(place);
 }
 
@@ -127,6 +129,45 @@ void directory_look(struct directory *directory, const char *key, size_t length,
     *count = place ? atomic_load(&place->count) : 0;
     *workers = place ? atomic_load(&place->workers) : 0;
     pthread_mutex_unlock(&stripe->lock);
+}
+
+void directory_list(struct directory *directory, struct place *place, struct span user)
+{
+    struct stripe *stripe = stripe_of(directory, place->link.hash);
+
+    pthread_mutex_lock(&stripe->lock);
+    if (!place->roster)
+        place->roster = roster_new();
+    roster_add(place->roster, user);
+    pthread_mutex_unlock(&stripe->lock);
+}
+
+void directory_unlist(struct directory *directory, struct place *place, struct span user)
+{
+    struct stripe *stripe = stripe_of(directory, place->link.hash);
+
+    pthread_mutex_lock(&stripe->lock);
+    roster_remove(place->roster, user);
+    if (roster_users(place->roster) == 0)
+        roster_free(&place->roster);
+    pthread_mutex_unlock(&stripe->lock);
+}
+
+char *directory_members(struct directory *directory, const char *key, size_t length, uint64_t hash,
+                        uint64_t limit)
+{
+    struct stripe *stripe = stripe_of(directory, hash);
+    const struct place *place;
+    char *json = NULL;
+
+    pthread_mutex_lock(&stripe->lock);
+    place = find(stripe, key, length, hash);
+    if (!place || !place->roster)
+        json = memory_copy("[]", 2);
+    else if (!limit || roster_users(place->roster) <= limit)
+        json = roster_json(place->roster);
+    pthread_mutex_unlock(&stripe->lock);
+    return json ? json : memory_copy("null", 4);
 }
 
 struct place *directory_enter(struct directory *directory, const char *key, size_t length,

@@ -1,6 +1,7 @@
 #ifndef GATEWAY_DIRECTORY_H
 #define GATEWAY_DIRECTORY_H
 
+#include "gateway/roster.h"
 #include "gateway/table.h"
 
 #include <stdatomic.h>
@@ -16,6 +17,7 @@ struct place {
     struct table_link link;
     _Atomic uint64_t workers; /* a bit for each worker that holds it */
     _Atomic uint32_t count;   /* members on all workers */
+    struct roster *roster;    /* their users, under the lock; NULL: none is kept */
     uint16_t length;
     char key[];
 };
@@ -37,6 +39,17 @@ void directory_release(struct directory *directory, struct place *place, unsigne
 /* The count and workers of a place that this worker may not hold; zeros when there is none. */
 void directory_look(struct directory *directory, const char *key, size_t length, uint64_t hash,
                     uint32_t *count, uint64_t *workers);
+
+/* A socket of `user` (a JSON string) is in a place that the worker holds, or is no more. */
+void directory_list(struct directory *directory, struct place *place, struct span user);
+void directory_unlist(struct directory *directory, struct place *place, struct span user);
+
+/*
+ * The users of a place as a JSON list, NUL-ended, to be freed with free(); `null` when they are
+ * more than `limit` (0: none).
+ */
+char *directory_members(struct directory *directory, const char *key, size_t length, uint64_t hash,
+                        uint64_t limit);
 
 /*
  * One more of something bounded (connections of an address): NULL when `limit` (0: none) are there

@@ -58,7 +58,25 @@ static void drop_room(struct worker *worker, struct room *room)
     free(room);
 }
 
-static void add_member(struct room *room, struct socket *socket)
+/* The room of everybody in a namespace, whose name is empty: no list is made of it. */
+static bool is_everybody(const struct place *place)
+{
+    return memchr(place->key, '\0', place->length) == place->key + place->length - 1;
+}
+
+static void list(struct worker *worker, const struct socket *socket, const struct room *room)
+{
+    if (socket->is_listed && !is_everybody(room->place))
+        directory_list(worker->gateway->directory, room->place, socket->identity->user);
+}
+
+static void unlist(struct worker *worker, const struct socket *socket, const struct room *room)
+{
+    if (socket->is_listed && !is_everybody(room->place))
+        directory_unlist(worker->gateway->directory, room->place, socket->identity->user);
+}
+
+static void add_member(struct worker *worker, struct room *room, struct socket *socket)
 {
     if (room->n == room->capacity) {
         struct socket **old = room->member == &room->only ? NULL : room->member;
@@ -70,6 +88,7 @@ static void add_member(struct room *room, struct socket *socket)
     }
     room->member[room->n++] = socket;
     atomic_fetch_add_explicit(&room->place->count, 1, memory_order_relaxed);
+    list(worker, socket, room);
 }
 
 static struct membership *membership_in(const struct socket *socket, const struct room *room)
@@ -85,6 +104,8 @@ static void remove_member(struct worker *worker, struct membership *membership)
 {
     struct room *room = membership->room;
     uint32_t last = --room->n;
+
+    unlist(worker, room->member[membership->index], room);
 
     if (membership->index != last) {
         struct socket *moved = room->member[last];
@@ -199,11 +220,11 @@ bool rooms_join(struct worker *worker, struct socket *socket, const struct room_
     if (membership_in(socket, room))
         return false;
     if (socket->n_rooms == socket->room_capacity) {
-        socket->room_capacity = socket->room_capacity ? (uint16_t)(2 * socket->room_capacity) : 2;
+        socket->room_capacity = socket->room_capacity ? 2 * socket->room_capacity : 2;
         socket->room = memory_resize(socket->room, socket->room_capacity, sizeof *socket->room);
     }
     socket->room[socket->n_rooms++] = (struct membership){.room = room, .index = room->n};
-    add_member(room, socket);
+    add_member(worker, room, socket);
     return true;
 }
 
@@ -239,6 +260,23 @@ uint32_t rooms_count(struct worker *worker, const struct room_key *key)
         return atomic_load_explicit(&room->place->count, memory_order_relaxed);
     directory_look(worker->gateway->directory, key->text, key->length, key->hash, &count, &workers);
     return count;
+}
+
+char *rooms_members(struct worker *worker, const struct room_key *key)
+{
+    return directory_members(worker->gateway->directory, key->text, key->length, key->hash,
+                             worker->snapshot->config->limits_members);
+}
+
+void rooms_list(struct worker *worker, struct socket *socket, bool is_listed)
+{
+    if (socket->is_listed == is_listed)
+        return;
+    for (unsigned i = 0; !is_listed && i < socket->n_rooms; i++)
+        unlist(worker, socket, socket->room[i].room);
+    socket->is_listed = is_listed;
+    for (unsigned i = 0; is_listed && i < socket->n_rooms; i++)
+        list(worker, socket, socket->room[i].room);
 }
 
 uint32_t rooms_emit(struct worker *worker, const struct room_key *key, struct packet *packet,

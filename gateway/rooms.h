@@ -51,6 +51,11 @@ void rooms_leave_all(struct worker *worker, struct socket *socket);
 /* Sockets in it, on all workers. */
 uint32_t rooms_count(struct worker *worker, const struct room_key *key);
 
+/* Its users, as directory_members gives them.  Sockets are listed while they are in a room, or not
+ * at all, as the rules of their namespace want it. */
+char *rooms_members(struct worker *worker, const struct room_key *key);
+void rooms_list(struct worker *worker, struct socket *socket, bool is_listed);
+
 /*
  * Send to everyone in the room but `except` (may be NULL): to each worker that holds it once, to
  * the members here at once.  Takes the caller's reference on the packet.  How many sockets are
