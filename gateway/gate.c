@@ -125,6 +125,34 @@ done:
     return json;
 }
 
+struct span gate_token(struct span object, char *buffer, size_t size)
+{
+    static const struct span name = {"token", 5};
+    struct json_value value;
+    ptrdiff_t length;
+
+    if (!object.length || !scan_member(object, &name, 1, &value) || value.type == VALUE_NULL)
+        return (struct span){"", 0};
+    length = value.type == VALUE_STRING ? scan_decode_string(value.text, buffer, size) : -1;
+    return length < 0 ? (struct span){"?", 1} : (struct span){buffer, (uint32_t)length};
+}
+
+static bool is_same_claim(const struct identity *a, const struct identity *b, struct span name)
+{
+    struct json_value left, right;
+
+    return scan_member((struct span){a->payload, a->payload_bytes}, &name, 1, &left) &&
+           scan_member((struct span){b->payload, b->payload_bytes}, &name, 1, &right) &&
+           left.text.length == right.text.length &&
+           memcmp(left.text.at, right.text.at, left.text.length) == 0;
+}
+
+bool identity_is_same_user(const struct identity *a, const struct identity *b)
+{
+    return is_same_claim(a, b, (struct span){"iss", 3}) &&
+           is_same_claim(a, b, (struct span){"sub", 3});
+}
+
 struct identity *identity_get(struct identity *identity)
 {
     identity->references++;

@@ -44,6 +44,15 @@ char *gate_auth(struct span payload, bool whole);
  */
 char *gate_query_object(struct span query);
 
+/*
+ * The token of an object such as CONNECT's payload, decoded into `buffer`; empty when there is
+ * none.
+ */
+struct span gate_token(struct span object, char *buffer, size_t size);
+
+/* Are both of the same `iss` and `sub`? */
+bool identity_is_same_user(const struct identity *a, const struct identity *b);
+
 struct identity *identity_get(struct identity *identity);
 void identity_put(struct identity **identity);
 

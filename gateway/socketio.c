@@ -9,6 +9,8 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "gateway/packet_text.h"
+#include "gateway/presence.h"
+#include "gateway/twostep.h"
 #include "gateway/worker.h"
 
 #include <assert.h>
@@ -139,6 +141,14 @@ static uint64_t stage_count(struct relay_stage *stage, struct span room)
     return rooms_count(worker_of(subject(stage)), &key);
 }
 
+static char *stage_members(struct relay_stage *stage, struct span room)
+{
+    struct room_key key;
+
+    key_of(subject(stage), room, &key);
+    return rooms_members(worker_of(subject(stage)), &key);
+}
+
 static uint64_t emit_to_self(struct socket *socket, struct packet *packet)
 {
     if (socket->has_left) {
@@ -212,6 +222,7 @@ static const struct relay_operations operations = {
     .emit = stage_emit,
     .ack = stage_ack,
     .count = stage_count,
+    .members = stage_members,
     .disconnect = stage_disconnect,
 };
 
@@ -243,7 +254,7 @@ static void set_scene(struct scene *scene, struct socket *socket)
     }
 }
 
-/* A moment of a socket that is leaving: nobody is left to be answered. */
+/* A moment at which nobody is answered. */
 static void run_moment(struct socket *socket, enum rules_moment moment, const char *reason)
 {
     struct scene scene;
@@ -303,11 +314,15 @@ static void leave(struct socket *socket, const char *reason)
     if (socket->has_left)
         return;
     socket->has_left = true;
-    run_moment(socket, MOMENT_DISCONNECTING, reason);
-    rooms_leave_all(worker, socket);
-    run_moment(socket, MOMENT_DISCONNECT, reason);
+    twostep_end(socket);
+    if (socket->is_admitted) {
+        run_moment(socket, MOMENT_DISCONNECTING, reason);
+        rooms_leave_all(worker, socket);
+        run_moment(socket, MOMENT_DISCONNECT, reason);
+        directory_remove_socket(worker->gateway->directory, &socket->entry);
+        presence_update(socket, false);
+    }
     log_presence(socket, reason);
-    directory_remove_socket(worker->gateway->directory, &socket->entry);
     while (*at != socket)
         at = &(*at)->next;
     *at = socket->next;
@@ -354,19 +369,6 @@ static void free_socket(struct socket *socket)
 
 /* CONNECT. */
 
-/* The token of CONNECT's payload, decoded into `buffer`; empty when there is none. */
-static struct span connect_token(struct span payload, char *buffer, size_t size)
-{
-    static const struct span name = {"token", 5};
-    struct json_value value;
-    ptrdiff_t length;
-
-    if (!payload.length || !scan_member(payload, &name, 1, &value) || value.type == VALUE_NULL)
-        return (struct span){"", 0};
-    length = value.type == VALUE_STRING ? scan_decode_string(value.text, buffer, size) : -1;
-    return length < 0 ? (struct span){"?", 1} : (struct span){buffer, (uint32_t)length};
-}
-
 static void keep_auth(struct socket *socket, struct span payload)
 {
     bool takes_tokens = rules_namespace_authenticate(socket->space) != AUTHENTICATE_NONE;
@@ -383,7 +385,7 @@ static gate_result check_token(struct session *session, const struct rules_names
 {
     enum rules_authenticate authenticate = rules_namespace_authenticate(space);
     char buffer[TOKEN_MAX_BYTES + 1];
-    struct span token = connect_token(payload, buffer, sizeof buffer);
+    struct span token = gate_token(payload, buffer, sizeof buffer);
     gate_result result = session->admission;
 
     *identity = NULL;
@@ -393,7 +395,7 @@ static gate_result check_token(struct session *session, const struct rules_names
         result = gate_check(session->worker->snapshot, token, clock_wall_s(), identity);
     else if (session->identity)
         *identity = identity_get(session->identity);
-    if (result == GATE_NO_TOKEN && authenticate == AUTHENTICATE_OPTIONAL)
+    if (result == GATE_NO_TOKEN && authenticate != AUTHENTICATE_REQUIRED) /* none yet, or ever */
         return TOKEN_OK;
     return result;
 }
@@ -462,29 +464,37 @@ static bool is_one_too_many(const struct socket *socket)
     return rooms_count(worker_of(socket), &key) >= limit;
 }
 
-/* It is in: first the answer, then what the rules do. */
-static void welcome(struct socket *socket, struct scene *scene, const struct relay_verdict *verdict)
+/* In its namespace: everything can reach it, and it counts. */
+static void admit(struct socket *socket)
 {
-    struct session *session = socket->session;
-    struct worker *worker = session->worker;
+    struct worker *worker = worker_of(socket);
     struct room_key everyone;
-    char json[64];
 
-    COUNT(worker, connects);
-    session_connected(session);
-    socket->next = session->sockets;
-    session->sockets = socket;
+    socket->is_admitted = true;
+    socket->is_listed = socket->identity && rules_asks_members(socket->space);
     directory_add_socket(worker->gateway->directory, &socket->entry);
     key_of(socket, (struct span){"", 0}, &everyone);
     rooms_join(worker, socket, &everyone);
     if (socket->identity)
         join_user_room(socket);
-    snprintf(json, sizeof json, "{\"sid\":\"%s\"}", scene->id);
+    presence_update(socket, false);
+    log_presence(socket, "connected");
+}
+
+/* The answer to CONNECT. */
+static void send_connect(struct socket *socket)
+{
+    struct session *session = socket->session;
+    char id[SESSION_ID_TEXT + 1], json[64];
+
+    COUNT(session->worker, connects);
+    session_connected(session);
+    socket->next = session->sockets;
+    session->sockets = socket;
+    session_id_text(socket->entry.id, id);
+    snprintf(json, sizeof json, "{\"sid\":\"%s\"}", id);
     send_own(session, PACKET_CONNECT, rules_namespace_name(socket->space),
              session_is_eio3(session) ? "" : json);
-    log_presence(socket, "connected");
-    if (verdict->result == RELAY_DONE)
-        relay_act(&scene->stage, verdict);
 }
 
 /* Refused after its token was good: by a limit, or by the rules' `deny`.  The reason is a JSON
@@ -509,10 +519,19 @@ static void enter(struct socket *socket)
     }
     set_scene(&scene, socket);
     verdict = relay_check_moment(&scene.stage, MOMENT_CONNECTION);
-    if (verdict.result == RELAY_DENIED && verdict.reason.length)
+    if (!socket->identity && rules_namespace_authenticate(socket->space) == AUTHENTICATE_LATER) {
+        send_connect(socket);
+        twostep_begin(socket);
+        return;
+    }
+    if (verdict.result == RELAY_DENIED && verdict.reason.length) {
         refuse_socket(socket, verdict.reason);
-    else
-        welcome(socket, &scene, &verdict);
+        return;
+    }
+    send_connect(socket); /* first the answer, then what the rules do */
+    admit(socket);
+    if (verdict.result == RELAY_DONE)
+        relay_act(&scene.stage, &verdict);
 }
 
 static struct socket *find_socket(const struct session *session, struct span space, size_t *n)
@@ -632,13 +651,17 @@ static void on_event(struct socket *socket, const struct packet_text *packet,
     struct scene scene;
 
     COUNT(worker, events);
+    bool is_in_time;
     set_scene(&scene, socket);
     scene.ack_id = packet->id;
+    is_in_time = !is_too_fast(socket->session);
+    if (is_in_time && twostep_event(socket, event, packet->has_id ? &packet->id : NULL))
+        return;
     scene.stage.event = event;
     scene.stage.attachment = attachment;
     scene.stage.n_attachments = packet->attachments;
     scene.stage.wants_ack = packet->has_id;
-    if (!is_too_fast(socket->session))
+    if (is_in_time)
         verdict = relay_check_event(&scene.stage);
     count_verdict(worker, verdict.result);
     if (verdict.result == RELAY_DONE)
@@ -670,7 +693,9 @@ static void dispatch(struct session *session, const struct packet_text *packet,
     case PACKET_DISCONNECT:
         leave(socket, "client namespace disconnect");
         break;
-    default: /* an answer to an event of ours; none of those that are sent asks for one */
+    default: /* an acknowledgement */
+        if (packet->has_id)
+            twostep_acknowledged(socket, packet->id);
         break;
     }
 }
@@ -807,7 +832,64 @@ void socketio_adopt(struct session *session)
         set_space(socket, rules_namespace_find(snapshot->rules, name));
     }
 }
+        rooms_list(session->worker, socket,
+                   socket->is_admitted && socket->identity && rules_asks_members(socket->space));
+        presence_update(socket, true);
+    }
+}
 
+struct packet *socketio_event(const struct rules_namespace *space,
+                              const struct relay_message *message)
+{
+    return make_packet(space, PACKET_EVENT, NULL, message);
+}
+
+void socketio_tell(struct socket *socket, const uint64_t *id, const struct relay_message *message)
+{
+    emit_to_self(socket, make_packet(socket->space, PACKET_EVENT, id, message));
+}
+
+void socketio_answer(struct socket *socket, uint64_t id, const struct relay_message *message)
+{
+    emit_to_self(socket, make_packet(socket->space, PACKET_ACK, &id, message));
+}
+
+void socketio_disconnect(struct socket *socket)
+{
+    disconnect(socket);
+}
+
+bool socketio_may_enter(struct socket *socket, struct span *reason)
+{
+    struct relay_verdict verdict;
+    struct scene scene;
+
+    if (is_one_too_many(socket)) {
+        COUNT(worker_of(socket), refused_per_user);
+        *reason = TEXT_SPAN("\"too many connections of this user\"");
+        return false;
+
+    if (socket->is_admitted)
+        return true;
+    set_scene(&scene, socket);
+    verdict = relay_check_moment(&scene.stage, MOMENT_CONNECTION);
+    *reason = verdict.reason;
+    return verdict.result != RELAY_DENIED || verdict.reason.length == 0;
+}
+
+void socketio_authenticated(struct socket *socket)
+{
+    if (!socket->is_admitted) {
+        admit(socket);
+        run_moment(socket, MOMENT_CONNECTION, "");
+    } else {
+        join_user_room(socket);
+        rooms_list(worker_of(socket), socket, rules_asks_members(socket->space));
+        presence_update(socket, false);
+        log_presence(socket, "authenticated");
+    }
+    if (!socket->has_left)
+        run_moment(socket, MOMENT_AUTHENTICATED, "");
 void socketio_reap(struct worker *worker)
 {
     while (worker->left) {

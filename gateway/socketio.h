@@ -17,13 +17,17 @@ struct socket {
     const struct rules_namespace *space;
     struct identity *identity; /* NULL: a guest */
     struct membership *room;
-    uint16_t n_rooms, room_capacity;
-    bool has_left; /* gone from every room; only waits to be freed */
+    uint32_t n_rooms, room_capacity;
+    bool is_admitted; /* false: it still has to authenticate, and is nowhere */
+    bool has_left;    /* gone from every room; only waits to be freed */
+    bool is_listed;   /* on the rosters of its rooms: see roster.h */
+    bool is_present;  /* counted at its user's home: see presence.h */
     uint16_t n_variables;
     uint32_t auth_length;
     char *auth; /* what CONNECT brought, JSON, without `token`; NULL: nothing */
     struct variable *variable;
     struct relay_bucket *buckets;
+    struct twostep *twostep; /* a deadline to authenticate; NULL: there is none */
 };
 
 /* The session is open: Engine.IO 3's clients are in the default namespace unasked. */
@@ -43,6 +47,23 @@ void socketio_close(struct session *session, enum close_reason reason);
  * old rules; once the worker has the new ones, the rest keep rooms and variables under them. */
 void socketio_evict(struct session *session, const struct rules *fresh);
 void socketio_adopt(struct session *session);
+
+/*
+ * For presence.c and twostep.c.  An event, `message` its array; the same to one socket, with an
+ * id when the client is to acknowledge it; the answer to an event of the client's.
+ */
+struct packet *socketio_event(const struct rules_namespace *space,
+                              const struct relay_message *message);
+void socketio_tell(struct socket *socket, const uint64_t *id, const struct relay_message *message);
+void socketio_answer(struct socket *socket, uint64_t id, const struct relay_message *message);
+void socketio_disconnect(struct socket *socket);
+
+/* Does a limit, or a `deny` at `connection`, forbid what its new identity asks for?  The reason is
+ * a JSON string. */
+bool socketio_may_enter(struct socket *socket, struct span *reason);
+
+/* It has an identity now, and has been told so: it enters, or is a guest no more. */
+void socketio_authenticated(struct socket *socket);
 
 /* Free the sockets that left this turn. */
 void socketio_reap(struct worker *worker);

@@ -11,8 +11,10 @@
 #include "common/memory.h"
 #include "gateway/http.h"
 #include "gateway/polling.h"
+#include "gateway/presence.h"
 #include "gateway/relay.h"
 #include "gateway/socketio.h"
+#include "gateway/twostep.h"
 #include "gateway/websocket.h"
 
 #include <assert.h>
@@ -87,6 +89,8 @@ static uint64_t run_timers(struct worker *worker)
     next = earlier(next, timer_list_run(&worker->upgrade, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->close, worker->now_ms));
     return earlier(next, timer_list_run(&worker->request, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->authenticate, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->grace, worker->now_ms));
 }
 
 /* Close as many clients as are due by now, so that they do not all come back at once. */
@@ -205,6 +209,8 @@ static void init_lists(struct worker *worker)
 /* What a snapshot says that the worker keeps elsewhere. */
 static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
 {
+    timer_list_init(&worker->authenticate, twostep_overdue);
+    timer_list_init(&worker->grace, presence_overdue);
     const struct config *config = snapshot->config;
     size_t n_claims;
 
@@ -222,6 +228,8 @@ static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
     worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
 }
 
+    worker->authenticate.length_ms = config->gateway_authenticate_timeout;
+    worker->grace.length_ms = config->gateway_presence_grace;
 struct snapshot_mail {
     struct mail mail;
     struct snapshot *snapshot;
@@ -270,6 +278,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
     worker->event = memory_new(sizeof *worker->event);
     if (!worker_watch(worker, worker->mailbox.event_fd, EPOLLIN, &worker->mailbox_watch))
+    table_init(&worker->online);
         return false;
     worker->http = http_start(worker, gateway->listen_fd);
     return worker->http != NULL;
@@ -285,6 +294,7 @@ static void fini(struct worker *worker)
     mailbox_fini(&worker->mailbox);
     close(worker->epoll_fd);
     free(worker->event);
+    presence_fini(worker);
     free(worker->claim);
     snapshot_put(&worker->snapshot);
 }

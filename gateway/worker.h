@@ -33,7 +33,8 @@ struct worker {
     struct session *touched; /* to be written to when the turn ends */
     struct session *ended;   /* to be freed then */
     struct socket *left;     /* sockets to be freed then */
-    struct timer_list greeting, ping, pong, silence, connect, upgrade, close, request;
+    struct timer_list greeting, ping, pong, silence, connect, upgrade, close, request, authenticate, grace;
+    struct table online; /* users whose home this is: see presence.c */
     struct table polled; /* sessions that poll, by their id: see polling.c */
     struct parcel *ping_parcel;
     struct outbox *free_outboxes;
