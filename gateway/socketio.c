@@ -517,13 +517,13 @@ static void enter(struct socket *socket)
         session_close(session, CLOSE_LIMIT);
         return;
     }
-    set_scene(&scene, socket);
-    verdict = relay_check_moment(&scene.stage, MOMENT_CONNECTION);
     if (!socket->identity && rules_namespace_authenticate(socket->space) == AUTHENTICATE_LATER) {
         send_connect(socket);
         twostep_begin(socket);
         return;
     }
+    set_scene(&scene, socket);
+    verdict = relay_check_moment(&scene.stage, MOMENT_CONNECTION);
     if (verdict.result == RELAY_DENIED && verdict.reason.length) {
         refuse_socket(socket, verdict.reason);
         return;
@@ -649,14 +649,14 @@ static void on_event(struct socket *socket, const struct packet_text *packet,
     struct worker *worker = worker_of(socket);
     struct relay_verdict verdict = {.result = RELAY_LIMITED};
     struct scene scene;
+    bool is_in_time;
 
     COUNT(worker, events);
-    bool is_in_time;
-    set_scene(&scene, socket);
-    scene.ack_id = packet->id;
     is_in_time = !is_too_fast(socket->session);
     if (is_in_time && twostep_event(socket, event, packet->has_id ? &packet->id : NULL))
         return;
+    set_scene(&scene, socket);
+    scene.ack_id = packet->id;
     scene.stage.event = event;
     scene.stage.attachment = attachment;
     scene.stage.n_attachments = packet->attachments;
@@ -830,8 +830,6 @@ void socketio_adopt(struct session *session)
         if (socket->identity)
             identity_adopt(socket->identity, snapshot);
         set_space(socket, rules_namespace_find(snapshot->rules, name));
-    }
-}
         rooms_list(session->worker, socket,
                    socket->is_admitted && socket->identity && rules_asks_members(socket->space));
         presence_update(socket, true);
@@ -868,7 +866,7 @@ bool socketio_may_enter(struct socket *socket, struct span *reason)
         COUNT(worker_of(socket), refused_per_user);
         *reason = TEXT_SPAN("\"too many connections of this user\"");
         return false;
-
+    }
     if (socket->is_admitted)
         return true;
     set_scene(&scene, socket);
@@ -890,6 +888,8 @@ void socketio_authenticated(struct socket *socket)
     }
     if (!socket->has_left)
         run_moment(socket, MOMENT_AUTHENTICATED, "");
+}
+
 void socketio_reap(struct worker *worker)
 {
     while (worker->left) {

@@ -30,9 +30,9 @@
 #define MUCH_QUEUED   16384 /* deliveries after which clients are written to before the turn ends */
 #define MAX_WAIT_MS   1000
 #define GREETING_MS                                                                                \
-    5 /* Engine.IO 3's clients get the open packet in a read of its own, after the 101: there are    \
+    5 /* Engine.IO 3's clients get the open packet in a read of its own, after the 101: there are  \
          some, also in its public test suite, that listen only once they have heard of that */
-#define STUCK_MS      10000 /* without a turn for so long, a worker is not alive */
+#define STUCK_MS 10000 /* without a turn for so long, a worker is not alive */
 
 static void watch_mailbox(struct watch *watch, uint32_t events)
 {
@@ -88,9 +88,9 @@ static uint64_t run_timers(struct worker *worker)
     next = earlier(next, timer_list_run(&worker->connect, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->upgrade, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->close, worker->now_ms));
-    return earlier(next, timer_list_run(&worker->request, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->authenticate, worker->now_ms));
     next = earlier(next, timer_list_run(&worker->grace, worker->now_ms));
+    return earlier(next, timer_list_run(&worker->request, worker->now_ms));
 }
 
 /* Close as many clients as are due by now, so that they do not all come back at once. */
@@ -204,13 +204,13 @@ static void init_lists(struct worker *worker)
     timer_list_init(&worker->upgrade, polling_upgrade_overdue);
     timer_list_init(&worker->close, session_close_overdue);
     timer_list_init(&worker->request, http_request_overdue);
+    timer_list_init(&worker->authenticate, twostep_overdue);
+    timer_list_init(&worker->grace, presence_overdue);
 }
 
 /* What a snapshot says that the worker keeps elsewhere. */
 static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
 {
-    timer_list_init(&worker->authenticate, twostep_overdue);
-    timer_list_init(&worker->grace, presence_overdue);
     const struct config *config = snapshot->config;
     size_t n_claims;
 
@@ -223,13 +223,13 @@ static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
     worker->upgrade.length_ms = config->gateway_upgrade_timeout;
     worker->close.length_ms = config->gateway_close_timeout;
     worker->request.length_ms = config->gateway_request_timeout;
+    worker->authenticate.length_ms = config->gateway_authenticate_timeout;
+    worker->grace.length_ms = config->gateway_presence_grace;
     rules_claims(snapshot->rules, &n_claims);
     free(worker->claim);
     worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
 }
 
-    worker->authenticate.length_ms = config->gateway_authenticate_timeout;
-    worker->grace.length_ms = config->gateway_presence_grace;
 struct snapshot_mail {
     struct mail mail;
     struct snapshot *snapshot;
@@ -273,12 +273,12 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     worker->mailbox_watch.ready = watch_mailbox;
     rooms_init(&worker->rooms);
     table_init(&worker->polled);
+    table_init(&worker->online);
     init_lists(worker);
     set_snapshot(worker, snapshot_get(snapshot));
     worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
     worker->event = memory_new(sizeof *worker->event);
     if (!worker_watch(worker, worker->mailbox.event_fd, EPOLLIN, &worker->mailbox_watch))
-    table_init(&worker->online);
         return false;
     worker->http = http_start(worker, gateway->listen_fd);
     return worker->http != NULL;
@@ -289,12 +289,12 @@ static void fini(struct worker *worker)
     parcel_put(&worker->ping_parcel);
     outbox_free_list(&worker->free_outboxes);
     websocket_free_leases(worker);
+    presence_fini(worker);
     rooms_fini(&worker->rooms);
     table_fini(&worker->polled);
     mailbox_fini(&worker->mailbox);
     close(worker->epoll_fd);
     free(worker->event);
-    presence_fini(worker);
     free(worker->claim);
     snapshot_put(&worker->snapshot);
 }
