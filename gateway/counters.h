@@ -18,6 +18,7 @@
  C(refused_per_user,        "CONNECTs refused: gateway.limits.per_user") \
  C(refused_namespaces,      "CONNECTs refused: gateway.limits.namespaces") \
  C(refused_tokens,          "CONNECTs refused: no token or a bad one") \
+ C(refused_bodies,          "requests refused: gateway.limits.body_bytes") \
  C(refused_requests,        "HTTP requests refused") \
  C(requests_timed_out,      "HTTP requests that took longer than gateway.request_timeout") \
  C(connects,                "sockets connected to a namespace") \
@@ -39,6 +40,9 @@ struct counters {
     COUNTERS(COUNTER)
 #undef COUNTER
     _Atomic uint64_t closed[CLOSE_REASONS_N];
+    _Atomic uint64_t sessions[SESSION_STATES]; /* open now */
+    _Atomic uint64_t bytes_queued, bytes_unqueued; /* for clients: the difference waits */
+    _Atomic uint64_t turns, turn_ns; /* awake */
 };
 
 /* There is one writer, so no read-modify-write is needed. */

@@ -41,6 +41,7 @@ struct http {
     struct worker *worker;
     struct MHD_Daemon *daemon;
     struct table waiting;   /* requests by number */
+    struct request *ended;  /* freed when the turn ends: an event of their watch may be at hand */
     struct request *asking; /* the one that routes.c is being asked about */
     uint64_t last_number;
     int listen_fd;
@@ -66,12 +67,13 @@ enum request_state {
 struct request {
     struct watch watch; /* of the connection, while it waits; first */
     struct table_link link;
+    struct request *next_ended;
     struct http *http;
     struct MHD_Connection *connection;
     const char *method, *path;
     void (*lost)(struct request *request);
     enum request_state state;
-    bool has_body;
+    bool has_body, keeps_body;
     int fd; /* watched, or -1 */
     char *body;
     size_t body_bytes, body_capacity;
@@ -131,7 +133,8 @@ static bool head_is_sound(struct request *request)
     struct head head = {0};
 
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, look_at_header, &head);
-    MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, look_at_argument, &head);
+    MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, look_at_argument,
+                                &head);
     request->has_body = head.has_body;
     return head.hosts == 1 && head.lengths + head.codings <= 1 && !head.is_bad;
 }
@@ -144,8 +147,12 @@ static enum MHD_Result collect_forwarded(void *user, enum MHD_ValueKind kind, co
     size_t length = strlen(forwarded), more = value ? strlen(value) : 0;
 
     (void)kind;
-    if (strcasecmp(name, "X-Forwarded-For") != 0 || more + 2 > FORWARDED_MAX)
+    if (strcasecmp(name, "X-Forwarded-For") != 0 || !value)
         return MHD_YES;
+    if (more + 2 > FORWARDED_MAX) {
+        value += more + 2 - FORWARDED_MAX;
+        more = FORWARDED_MAX - 2;
+    }
     if (length + more + 2 > FORWARDED_MAX)
         length = 0;
     snprintf(forwarded + length, FORWARDED_MAX - length, "%s%s", length ? "," : "", value);
@@ -229,6 +236,8 @@ static void connection_gone(struct watch *watch, uint32_t events)
     struct request *request = (struct request *)(void *)watch;
 
     (void)events;
+    if (request->state != REQUEST_WAITING)
+        return; /* answered earlier in this turn */
     stop_waiting(request);
     request->state = REQUEST_LOST;
     request->lost(request);
@@ -240,6 +249,25 @@ static void refuse(struct request *request, unsigned status)
     request_answer(request, &(struct answer){.status = status, .ends_connection = true});
 }
 
+/* Bodies of which the end is still to come are bounded together: anyone may begin one. */
+static bool make_room(struct request *request, size_t bytes)
+{
+    struct worker *worker = request->http->worker;
+    uint64_t limit = worker->snapshot->config->limits_body_bytes;
+    size_t capacity = 2 * bytes, more = capacity - request->body_capacity;
+
+    if (bytes <= request->body_capacity)
+        return true;
+    if (atomic_fetch_add(&worker->gateway->body_bytes, more) + more > limit && limit) {
+        atomic_fetch_sub(&worker->gateway->body_bytes, more);
+        COUNT(worker, refused_bodies);
+        return false;
+    }
+    request->body_capacity = capacity;
+    request->body = memory_resize(request->body, capacity, 1);
+    return true;
+}
+
 /* False: it is far too long, or its sender does not stop. */
 static bool take_body(struct request *request, const char *bytes, size_t n)
 {
@@ -248,15 +276,15 @@ static bool take_body(struct request *request, const char *bytes, size_t n)
 
     if (request->state != REQUEST_ANSWERED && total > limit)
         refuse(request, MHD_HTTP_CONTENT_TOO_LARGE);
+    else if (request->state != REQUEST_ANSWERED && request->keeps_body &&
+             !make_room(request, total))
+        refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE);
     if (request->state == REQUEST_ANSWERED) {
         request->body_bytes = total;
         return total <= DRAINED_MAX;
     }
-    if (total > request->body_capacity) {
-        request->body_capacity = 2 * total;
-        request->body = memory_resize(request->body, request->body_capacity, 1);
-    }
-    memcpy(request->body + request->body_bytes, bytes, n);
+    if (request->keeps_body)
+        memcpy(request->body + request->body_bytes, bytes, n);
     request->body_bytes = total;
     return true;
 }
@@ -343,8 +371,11 @@ static void request_completed(void *user, struct MHD_Connection *connection, voi
     for (unsigned i = 0; i < request->n_headers; i++)
         free(request->header[i].value);
     free(request->body);
+    atomic_fetch_sub(&http->worker->gateway->body_bytes, request->body_capacity);
     free(request->answer.body);
-    free(request);
+    request->state = REQUEST_LOST;
+    request->next_ended = http->ended;
+    http->ended = request;
     if (tcp)
         timer_arm(&http->worker->request, &tcp->deadline, http->worker->now_ms);
 }
@@ -436,10 +467,21 @@ void http_quiesce(struct http *http)
     http->has_pending = true;
 }
 
+void http_reap(struct http *http)
+{
+    while (http->ended) {
+        struct request *request = http->ended;
+
+        http->ended = request->next_ended;
+        free(request);
+    }
+}
+
 void http_stop(struct http **http)
 {
     assert((*http)->waiting.used == 0);
     MHD_stop_daemon((*http)->daemon);
+    http_reap(*http);
     table_fini(&(*http)->waiting);
     free(*http);
     *http = NULL;
@@ -522,9 +564,14 @@ bool request_has_body(const struct request *request)
     return request->has_body;
 }
 
+void request_keep_body(struct request *request)
+{
+    request->keeps_body = true;
+}
+
 const char *request_body(const struct request *request, size_t *bytes)
 {
-    *bytes = request->body_bytes;
+    *bytes = request->keeps_body ? request->body_bytes : 0;
     return request->body;
 }
 

@@ -27,6 +27,9 @@ void http_stop(struct http **http);
 /* Work that is due without any descriptor being ready; to be called when a turn ends. */
 void http_run_pending(struct http *http);
 
+/* Free the requests that ended this turn. */
+void http_reap(struct http *http);
+
 /* Milliseconds until http_run_pending has something to do; UINT64_MAX: nothing is known of. */
 uint64_t http_timeout_ms(const struct http *http);
 
@@ -45,6 +48,8 @@ const char *request_header(const struct request *request, const char *name);
 bool request_header_has(const struct request *request, const char *name,
                         const char *word); /* in a list */
 bool request_has_body(const struct request *request);
+void request_keep_body(
+    struct request *request); /* while it arrives; else it is counted and thrown away */
 const char *request_body(const struct request *request, size_t *bytes);
 
 /* The client's address, by X-Forwarded-For where the peer is trusted. */

@@ -48,6 +48,17 @@ static uint8_t *put(uint8_t *at, const void *from, size_t bytes)
     return at + bytes;
 }
 
+static bool has_binary(const struct packet *packet)
+{
+    struct frame frame;
+    size_t at = 0;
+
+    while (packet_next_frame(packet, &at, &frame))
+        if (frame.opcode == OPCODE_BINARY)
+            return true;
+    return false;
+}
+
 /* What stands before an attachment in this form. */
 static struct span binary_prefix(uint8_t wire)
 {
@@ -160,17 +171,6 @@ bool packet_next_frame(const struct packet *packet, size_t *at, struct frame *fr
     return true;
 }
 
-bool packet_has_binary(const struct packet *packet)
-{
-    struct frame frame;
-    size_t at = 0;
-
-    while (packet_next_frame(packet, &at, &frame))
-        if (frame.opcode == OPCODE_BINARY)
-            return true;
-    return false;
-}
-
 struct packet *packet_get(struct packet *packet)
 {
     atomic_fetch_add_explicit(&packet->references, 1, memory_order_relaxed);
@@ -214,7 +214,7 @@ struct parcel *parcel_in_form(struct parcel *parcel, uint8_t wire)
 {
     struct parcel *form;
 
-    if (wire == 0 || !packet_has_binary(parcel->packet))
+    if (wire == 0 || !has_binary(parcel->packet))
         return parcel;
     for (form = parcel->other; form; form = form->other)
         if (form->wire == wire)

@@ -54,8 +54,6 @@ struct frame {
 };
 bool packet_next_frame(const struct packet *packet, size_t *at, struct frame *frame);
 
-bool packet_has_binary(const struct packet *packet);
-
 struct packet *packet_get(struct packet *packet);
 void packet_put(struct packet **packet);
 

@@ -135,13 +135,27 @@ static void add_packet(struct session *session, struct payload *payload,
     }
 }
 
-static bool has_binary(const struct outbox *outbox)
+static bool is_ascii(const struct frame *frame)
+{
+    for (size_t i = 0; i < frame->bytes; i++)
+        if (frame->payload[i] & 0x80)
+            return false;
+    return true;
+}
+
+/*
+ * Does something queued only go as octets?  Binary; and text beyond ASCII: of that the counted form
+ * means one thing to clients 1.x, which decode UTF-8 twice there, and another to 2.x.
+ */
+static bool wants_octets(const struct outbox *outbox)
 {
     const struct packet *packet;
+    struct frame frame;
 
     for (uint32_t i = 0; (packet = outbox_peek(outbox, i)) != NULL; i++)
-        if (packet_has_binary(packet))
-            return true;
+        for (size_t at = 0; packet_next_frame(packet, &at, &frame);)
+            if (frame.opcode == OPCODE_BINARY || !is_ascii(&frame))
+                return true;
     return false;
 }
 
@@ -150,7 +164,7 @@ static void take_queued(struct session *session, struct payload *payload)
 {
     struct packet *packet;
 
-    payload->is_octets = session_is_eio3(session) && has_binary(session->outbox);
+    payload->is_octets = session->wire == WIRE_EIO3 && wants_octets(session->outbox);
     while (payload->bytes < ANSWER_BYTES && (packet = outbox_peek(session->outbox, 0)) != NULL) {
         add_packet(session, payload, packet);
         outbox_consume(session->outbox, packet->frames);

@@ -101,15 +101,17 @@ static bool count_in(struct worker *worker, struct admission *admission)
 {
     struct gateway *gateway = worker->gateway;
     struct net_address key;
+    char name[1 + sizeof key.bytes] =
+        "a"; /* unlike a room's key, which begins with its namespace's "/" */
 
     if (atomic_fetch_add(&gateway->connections, 1) >= gateway->max_connections) {
         COUNT(worker, refused_connections);
         goto refused;
     }
     net_address_limit_key(&admission->address, &key);
-    admission->address_place =
-        directory_enter(gateway->directory, (const char *)key.bytes, key.length,
-                        worker->snapshot->config->limits_per_address);
+    memcpy(name + 1, key.bytes, key.length);
+    admission->address_place = directory_enter(gateway->directory, name, 1 + (size_t)key.length,
+                                               worker->snapshot->config->limits_per_address);
     if (admission->address_place)
         return true;
     COUNT(worker, refused_per_address);
@@ -387,6 +389,7 @@ void routes_begin(struct request *request)
     if (!notes->has_sid || !is_method(request, "POST"))
         return;
     notes->is_post_announced = true;
+    request_keep_body(request);
     polling_inquire(request_worker(request), INQUIRY_POST_BEGUN, notes->sid,
                     request_number(request), NULL, 0);
 }

@@ -29,6 +29,7 @@ static const struct {
 
 static void list_add(struct session *head, struct session *session)
 {
+    counter_add(&session->worker->counters.sessions[session->state], 1);
     session->previous = head->previous;
     session->next = head;
     session->previous->next = session;
@@ -37,6 +38,7 @@ static void list_add(struct session *head, struct session *session)
 
 static void list_remove(struct session *session)
 {
+    counter_add(&session->worker->counters.sessions[session->state], UINT64_MAX); /* one less */
     session->previous->next = session->next;
     session->next->previous = session->previous;
 }

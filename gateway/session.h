@@ -81,7 +81,7 @@ struct session {
     uint8_t state;               /* enum session_state */
     uint8_t reason;              /* enum close_reason, once closing */
     uint8_t wire;                /* of enum wire: which Engine.IO it speaks, and how */
-    bool is_touched, is_blocked, has_shut, has_ended, is_greeted;
+    bool is_touched, is_blocked, has_shut, has_ended, has_spoken, is_greeted;
     struct net_address address;
     uint8_t id[SESSION_ID_BYTES];
     uint64_t next_event_us; /* when one more event would be exactly at the limit: see socketio.c */

@@ -393,6 +393,8 @@ static gate_result check_token(struct session *session, const struct rules_names
         return TOKEN_OK;
     if (token.length)
         result = gate_check(session->worker->snapshot, token, clock_wall_s(), identity);
+    else if (session->identity && session->identity->expires_s <= clock_wall_s())
+        result = TOKEN_EXPIRED;
     else if (session->identity)
         *identity = identity_get(session->identity);
     if (result == GATE_NO_TOKEN && authenticate != AUTHENTICATE_REQUIRED) /* none yet, or ever */
@@ -622,6 +624,19 @@ static bool is_too_fast(struct session *session)
     return false;
 }
 
+/*
+ * Coming and going costs others as much as an event: it counts as one, but for the first CONNECT.
+ * There is no answer that says "limited", so whoever overdoes it is closed.
+ */
+static bool is_restless(struct session *session, const struct packet_text *packet)
+{
+    bool is_first = !session->has_spoken;
+
+    session->has_spoken = true;
+    return !is_first && (packet->type == PACKET_CONNECT || packet->type == PACKET_DISCONNECT) &&
+           is_too_fast(session);
+}
+
 static void count_verdict(struct worker *worker, enum relay_result result)
 {
     switch (result) {
@@ -676,6 +691,10 @@ static void dispatch(struct session *session, const struct packet_text *packet,
     struct socket *socket;
     size_t n;
 
+    if (is_restless(session, packet)) {
+        session_close(session, CLOSE_LIMIT);
+        return;
+    }
     if (packet->type == PACKET_CONNECT) {
         on_connect(session, packet);
         return;
@@ -754,6 +773,7 @@ void socketio_open(struct session *session)
 void socketio_text(struct session *session, const char *text, size_t length)
 {
     struct packet_text packet;
+    size_t n;
 
     if (session->assembly) { /* an attachment was due */
         session_close(session, CLOSE_BAD_PACKET);
@@ -761,7 +781,9 @@ void socketio_text(struct session *session, const char *text, size_t length)
     }
     if (!parse(session, text, length, &packet))
         return;
-    if (packet.attachments > 0)
+    if (packet.attachments > 0 && !find_socket(session, packet.namespace, &n))
+        session_close(session, CLOSE_BAD_PACKET); /* nothing is gathered for whoever is not in */
+    else if (packet.attachments > 0)
         assembly_begin(session, text, length, packet.attachments);
     else
         dispatch(session, &packet, session->worker->event, NULL);

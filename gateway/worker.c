@@ -69,6 +69,7 @@ static void end_turn(struct worker *worker)
     flush_touched(worker);
     http_run_pending(worker->http);
     flush_touched(worker); /* what was opened just now */
+    http_reap(worker->http);
     session_reap(worker);
     socketio_reap(worker);
 }
@@ -157,8 +158,11 @@ static void turn(struct worker *worker)
         close_some(worker);
     end_turn(worker);
     wait_for_peers(worker);
+    counter_add(&worker->counters.turn_ns, clock_monotonic_ns() - worker->woke_ns);
+    COUNT(worker, turns);
     n = epoll_wait(worker->epoll_fd, event, EVENTS_A_TURN, wait_ms(worker, next_ms));
     worker->now_ms = clock_monotonic_ms();
+    worker->woke_ns = clock_monotonic_ns();
     atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
     if (worker->now_ms >= next_ms) /* what is overdue happened before what arrives only now */
         run_timers(worker);
@@ -174,6 +178,7 @@ static void *run(void *argument)
     struct worker *worker = argument;
 
     worker->now_ms = clock_monotonic_ms();
+    worker->woke_ns = clock_monotonic_ns();
     while (!is_finished(worker))
         turn(worker);
     end_turn(worker);

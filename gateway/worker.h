@@ -23,6 +23,7 @@ struct worker {
     struct snapshot *snapshot;
     int epoll_fd;
     uint64_t now_ms;
+    uint64_t woke_ns; /* when this turn began, for the counters */
     struct mailbox mailbox;
     struct watch mailbox_watch;
     uint64_t posted_to; /* workers that have to be woken before anything is written */
@@ -33,7 +34,8 @@ struct worker {
     struct session *touched; /* to be written to when the turn ends */
     struct session *ended;   /* to be freed then */
     struct socket *left;     /* sockets to be freed then */
-    struct timer_list greeting, ping, pong, silence, connect, upgrade, close, request, authenticate, grace;
+    struct timer_list greeting, ping, pong, silence, connect, upgrade, close, request, authenticate,
+        grace;
     struct table online; /* users whose home this is: see presence.c */
     struct table polled; /* sessions that poll, by their id: see polling.c */
     struct parcel *ping_parcel;
@@ -42,7 +44,7 @@ struct worker {
     uint64_t queued;          /* deliveries since the last flush */
     struct event *event;      /* the one being dispatched; too large for the stack of every call */
     struct json_value *claim; /* those the rules name, of the identity that acts now */
-    bool is_reading; /* between a read and its dispatch, while the mailbox is drained */
+    bool is_reading;          /* between a read and its dispatch, while the mailbox is drained */
     bool is_stopping, is_done;
     _Atomic uint64_t turned_ms;         /* when it last took a turn, for the main thread to see */
     uint64_t stop_at_ms, stop_sessions; /* when stopping began, and how many there were */
@@ -57,6 +59,7 @@ struct gateway {
     _Atomic uint64_t connections; /* sessions of all workers */
     _Atomic uint64_t max_connections;
     _Atomic uint64_t descriptors; /* of clients */
+    _Atomic uint64_t body_bytes;  /* of requests that are still arriving */
     uint64_t max_descriptors;
     _Atomic unsigned busy; /* workers that still have something to finish when stopping */
 };

@@ -1,0 +1,16 @@
+#ifndef GATEWAY_METRICS_H
+#define GATEWAY_METRICS_H
+
+#include <stddef.h>
+
+struct gateway;
+
+/*
+ * What the workers count, summed, as Prometheus reads it (text format 0.0.4).  The text is the caller's, to be
+ * freed with free().  May be called by any worker at any time.
+ */
+char *metrics_text(struct gateway *gateway, size_t *bytes);
+
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+#endif
