@@ -63,7 +63,7 @@ $(BUILD)/sallyport-gateway: $(BUILD)/gateway/main.o $(GATEWAY) $(DB) $(COMMON)
 include deploy/install.mk
 
 # The gateway with an echo where Socket.IO was.
-$(BUILD)/tests/protocol/echo: $(BUILD)/tests/protocol/echo.o $(BUILD)/gateway/main.o $(filter-out %/socketio.o,$(GATEWAY)) $(DB) $(COMMON)
+$(BUILD)/tests/protocol/echo: $(BUILD)/tests/protocol/echo.o $(BUILD)/gateway/main.o $(BUILD)/everything.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS.gateway) $(LIBS.db) $(LIBS.common)
 
 # A test program may use every module; what it does not name is not linked in.

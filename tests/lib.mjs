@@ -192,9 +192,10 @@ export const rules = {
  * `settings` are those of the config file by name ({'gateway.workers': 4}); a list or a text is
  * written as on the command line.  `rules` is the text of the relay rules.  `users` maps a name to
  * its {password, claims}; without it there is `ann`, whose password is `correct horse`.
- * `login: false` starts the gateway alone.
+ * `login: false` starts the gateway alone; `gateway` names another program in its place.
  */
-export async function instance(t, { settings = {}, rules: text, users, login = true } = {}) {
+export async function instance(t, { settings = {}, rules: text, users, login = true,
+    gateway = 'sallyport-gateway' } = {}) {
     const dir = folder();
     const port = await freePort();
     const sp = { dir, port, url: `http://127.0.0.1:${port}`, config: path.join(dir, 'sallyport.conf') };
@@ -225,7 +226,7 @@ export async function instance(t, { settings = {}, rules: text, users, login = t
     sp.sign = (claims, header) => forge(signingKey(dir), { ...payload(sp.token()), ...claims }, header);
 
     sp.startGateway = async () => {
-        sp.gateway = start(null, program('sallyport-gateway'), ['-c', sp.config]);
+        sp.gateway = start(null, program(gateway), ['-c', sp.config]);
         await untilHealthy(sp.gateway, `${sp.url}/healthz`);
     };
     sp.startLogin = async () => {

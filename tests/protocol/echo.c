@@ -1,11 +1,13 @@
 /*
  * The gateway with an echo in the place of Socket.IO: every Engine.IO message comes back as it was.
  * What the public Engine.IO test suites expect to talk to; linked with all of the gateway but
- * socketio.c.
+ * socketio.c and what stands on it.
  */
 #include <stdlib.h>
 
+#include "gateway/presence.h"
 #include "gateway/socketio.h"
+#include "gateway/twostep.h"
 
 void socketio_open(struct session *session)
 {
@@ -86,4 +88,19 @@ void socketio_authenticated(struct socket *socket)
 {
     (void)socket;
     abort();
+}
+
+void presence_overdue(struct timer *grace)
+{
+    (void)grace;
+}
+
+void presence_fini(struct worker *worker)
+{
+    (void)worker;
+}
+
+void twostep_overdue(struct timer *deadline)
+{
+    (void)deadline;
 }
