@@ -5,6 +5,7 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "gateway/explain.h"
 #include "gateway/worker.h"
 
 #include <getopt.h>
@@ -23,13 +24,24 @@
 
 static const char usage[] =
     "usage: sallyport-gateway [-c FILE] [--check]\n"
+    "       sallyport-gateway --explain [-c FILE] [OPTION]... EVENT [ARGUMENT]...\n"
+    "       sallyport-gateway --explain [-c FILE] [OPTION]... --when MOMENT\n"
     "  -c, --config FILE   the config (default /etc/sallyport/sallyport.conf)\n"
     "      --check         read config, keys and rules, say what is wrong, and stop\n"
+    "      --explain       say what the rules would do; arguments are JSON, or else texts:\n"
+    "      --user NAME, --claims JSON    who sends it, with the claims of their token\n"
+    "      --token         the same from a token on standard input\n"
+    "      --namespace NAME              where (default /)\n"
+    "      --room NAME     a room it is in; may be repeated\n"
+    "      --set NAME=JSON a variable it has; may be repeated\n"
+    "      --auth JSON     what CONNECT brought\n"
+    "      --when MOMENT   such as connection or \"user online\", instead of an event\n"
     "      --help, --version\n";
 
 struct options {
     const char *config;
-    bool check;
+    bool check, explains;
+    struct explain explain;
 };
 
 static int usage_error(void)
@@ -38,23 +50,94 @@ static int usage_error(void)
     return 2;
 }
 
+static int misused(const char *text)
+{
+    fprintf(stderr, "sallyport-gateway: %s\n", text);
+    return usage_error() + 1;
+}
+
+/* One that describes the socket of --explain; false: it is none, or too many of its kind. */
+static bool take_description(struct explain *explain, int option, const char *text)
+{
+    switch (option) {
+    case 'u':
+        explain->user = text;
+        return true;
+    case 't':
+        explain->takes_token = true;
+        return true;
+    case 'C':
+        explain->claims = text;
+        return true;
+    case 'n':
+        explain->space = text;
+        return true;
+    case 'a':
+        explain->auth = text;
+        return true;
+    case 'w':
+        explain->moment = text;
+        return true;
+    case 'r':
+        if (explain->n_rooms < EXPLAIN_ROOMS)
+            explain->room[explain->n_rooms] = text;
+        return explain->n_rooms++ < EXPLAIN_ROOMS;
+    case 's':
+        if (explain->n_variables < EXPLAIN_VARIABLES)
+            explain->variable[explain->n_variables] = text;
+        return explain->n_variables++ < EXPLAIN_VARIABLES;
+    default:
+        return false;
+    }
+}
+
+/* Do the options go together?  As parse_options. */
+static int check_options(struct options *options, int n, char **rest, bool is_described)
+{
+    struct explain *explain = &options->explain;
+
+    if (!options->explains && n > 0) {
+        fprintf(stderr, "sallyport-gateway: unexpected argument \"%s\"\n", rest[0]);
+        return usage_error() + 1;
+    }
+    if (!options->explains)
+        return is_described ? misused("a socket is described only for --explain") : 0;
+    explain->event = rest;
+    explain->n_event = n;
+    if ((n > 0) == (explain->moment != NULL))
+        return misused("--explain takes an event, or --when and a moment");
+    if (explain->user && explain->takes_token)
+        return misused("either --user or --token says who it is");
+    if (explain->claims && !explain->user)
+        return misused("--claims are those of --user NAME");
+    return 0;
+}
+
 /* 0: go on; else the exit status plus one. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-    static const struct option table[] = {{"config", required_argument, NULL, 'c'},
-                                          {"check", no_argument, NULL, 'k'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option table[] = {
+        {"config", required_argument, NULL, 'c'},    {"check", no_argument, NULL, 'k'},
+        {"explain", no_argument, NULL, 'e'},         {"user", required_argument, NULL, 'u'},
+        {"token", no_argument, NULL, 't'},           {"claims", required_argument, NULL, 'C'},
+        {"namespace", required_argument, NULL, 'n'}, {"room", required_argument, NULL, 'r'},
+        {"set", required_argument, NULL, 's'},       {"auth", required_argument, NULL, 'a'},
+        {"when", required_argument, NULL, 'w'},      {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},         {NULL, 0, NULL, 0}};
+    bool is_described = false;
     int option;
 
-    while ((option = getopt_long(argc, argv, "c:", table, NULL)) != -1) {
+    /* "+": what follows the event's name is its arguments, such as -1. */
+    while ((option = getopt_long(argc, argv, "+c:", table, NULL)) != -1) {
         switch (option) {
         case 'c':
             options->config = optarg;
             break;
         case 'k':
             options->check = true;
+            break;
+        case 'e':
+            options->explains = true;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -63,13 +146,12 @@ static int parse_options(int argc, char **argv, struct options *options)
             puts("sallyport-gateway " VERSION);
             return 1;
         default:
-            return usage_error() + 1;
+            if (!take_description(&options->explain, option, optarg))
+                return usage_error() + 1;
+            is_described = true;
         }
     }
-    if (optind == argc)
-        return 0;
-    fprintf(stderr, "sallyport-gateway: unexpected argument \"%s\"\n", argv[optind]);
-    return usage_error() + 1;
+    return check_options(options, argc - optind, argv + optind, is_described);
 }
 
 /* Some descriptors are always left for requests, so that a full house can still say that it is
@@ -204,7 +286,7 @@ static int serve(struct snapshot **snapshot, const char *path)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.config = "/etc/sallyport/sallyport.conf"};
+    struct options options = {.config = "/etc/sallyport/sallyport.conf", .explain.space = "/"};
     struct snapshot *snapshot;
     struct error error;
     int status = parse_options(argc, argv, &options);
@@ -225,6 +307,8 @@ int main(int argc, char **argv)
     }
     if (options.check)
         printf("sallyport-gateway: %s: the config, keys and rules are in order\n", options.config);
+    else if (options.explains)
+        status = explain_run(snapshot, &options.explain, stdout);
     else
         status = serve(&snapshot, options.config);
     snapshot_put(&snapshot);
