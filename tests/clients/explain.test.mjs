@@ -1,7 +1,7 @@
 /* `sallyport-gateway --explain` says beforehand what a running gateway does. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { instance, program, run } from '../lib.mjs';
+import { instance, next, program, run } from '../lib.mjs';
 
 const rules = `namespace "/" {
     authenticate optional
@@ -84,7 +84,8 @@ test('what cannot be explained is said, and how it is used', async (t) => {
 
 test('the gateway does what was explained', async (t) => {
     const sp = await instance(t, { rules, login: false, users: { ann: { claims: { roles: 'admin' } } } });
-    const ann = await sp.connected({ token: sp.token('ann') });
+    const ann = sp.client({ token: sp.token('ann') });
+    await Promise.all([next(ann, 'connect'), next(ann, 'on')]);
     const emissions = [['echo', [1], 'x'], ['say', 'a', 'b'], ['say', 1], ['nothing'], ['echo/', null, 1.5]];
     for (const event of emissions) {
         const heard = [];
