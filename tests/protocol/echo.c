@@ -8,6 +8,7 @@
 #include "gateway/presence.h"
 #include "gateway/socketio.h"
 #include "gateway/twostep.h"
+#include "gateway/worker.h"
 
 void socketio_open(struct session *session)
 {
@@ -97,7 +98,7 @@ void presence_overdue(struct timer *grace)
 
 void presence_fini(struct worker *worker)
 {
-    (void)worker;
+    table_fini(&worker->online);
 }
 
 void twostep_overdue(struct timer *deadline)
