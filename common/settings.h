@@ -30,6 +30,9 @@
  S(login_threads,            "login.threads",                   COUNT,    "8",                               RESTART, "requests served at once") \
  S(login_max_body,           "login.max_body",                  BYTES,    "16KiB",                           RELOAD,  "longest request body") \
  S(login_timeout,            "login.timeout",                   DURATION, "10s",                             RELOAD,  "longest wait for a web server that stalls inside a request") \
+ S(login_refresh_lifetime,   "login.refresh_lifetime",          DURATION, "30d",                             RELOAD,  "longest session: from the login to the last refresh; 0s: no refresh tokens") \
+ S(login_refresh_idle,       "login.refresh_idle",              DURATION, "7d",                              RELOAD,  "longest time between two refreshes") \
+ S(login_refresh_cookie,     "login.refresh_cookie",            FLAG,     "false",                           RELOAD,  "give the refresh token as a cookie no script can read, instead of in the answer (https only)") \
  S(gateway_listen,           "gateway.listen",                  TEXT,     "127.0.0.1:9000",                  RESTART, "ADDRESS:PORT, [IPV6]:PORT, or a path") \
  S(gateway_path,             "gateway.path",                    TEXT,     "/socket.io/",                     RELOAD,  "where Engine.IO is served") \
  S(gateway_eio3,             "gateway.eio3",                    FLAG,     "true",                            RELOAD,  "serve Engine.IO 3 too: the clients socket.io-client 1.x and 2.x") \

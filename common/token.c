@@ -282,16 +282,12 @@ static json_t *unconst(const json_t *json)
  * What the caller adds and what only we may set, as JSON; the text is the caller's.  NULL:
  * something in it is not UTF-8, and a token must not go out without it.
  */
-static char *write_claims(const struct token_policy *policy, const char *subject,
+static char *write_claims(const struct token_policy *policy, const char *subject, const char *id,
                           const json_t *claims, int64_t now_s, int64_t lifetime_s)
 {
     json_t *all = claims ? json_copy(unconst(claims)) : json_object();
-    unsigned char random[ID_BYTES];
-    char id[sodium_base64_ENCODED_LEN(ID_BYTES, BASE64URL)];
     char *text = NULL;
 
-    randombytes_buf(random, sizeof random);
-    sodium_bin2base64(id, sizeof id, random, sizeof random, BASE64URL);
     if (json_object_set_new(all, "iss", json_string(policy->issuer)) == 0 &&
         json_object_set_new(all, "aud", audience_claim(policy)) == 0 &&
         json_object_set_new(all, "sub", json_string(subject)) == 0 &&
@@ -396,14 +392,32 @@ const char *token_message(enum token_result result, const struct token_policy *p
     return text;
 }
 
+void token_new_id(char id[TOKEN_ID_SIZE])
+{
+    unsigned char random[ID_BYTES];
+
+    randombytes_buf(random, sizeof random);
+    sodium_bin2base64(id, TOKEN_ID_SIZE, random, sizeof random, BASE64URL);
+}
+
 char *token_issue(const struct key *key, const struct token_policy *policy, const char *subject,
                   const json_t *claims, int64_t now_s, int64_t lifetime_s, struct error *error)
+{
+    char id[TOKEN_ID_SIZE];
+
+    token_new_id(id);
+    return token_issue_as(key, policy, subject, id, claims, now_s, lifetime_s, error);
+}
+
+char *token_issue_as(const struct key *key, const struct token_policy *policy, const char *subject,
+                     const char *id, const json_t *claims, int64_t now_s, int64_t lifetime_s,
+                     struct error *error)
 {
     char *text, *token;
 
     if (!check_wishes(subject, claims, now_s, lifetime_s, error))
         return NULL;
-    text = write_claims(policy, subject, claims, now_s, lifetime_s);
+    text = write_claims(policy, subject, id, claims, now_s, lifetime_s);
     if (!text) {
         error_set(error, "the claims, `sub`, issuer or audience are not UTF-8");
         return NULL;

@@ -66,6 +66,13 @@ const char *token_message(enum token_result result, const struct token_policy *p
  */
 char *token_issue(const struct key *key, const struct token_policy *policy, const char *subject,
                   const json_t *claims, int64_t now_s, int64_t lifetime_s, struct error *error);
+
+/* The same with a `jti` of the caller's, from token_new_id: 128 random bits in base64url. */
+#define TOKEN_ID_SIZE 23
+void token_new_id(char id[TOKEN_ID_SIZE]);
+char *token_issue_as(const struct key *key, const struct token_policy *policy, const char *subject,
+                     const char *id, const json_t *claims, int64_t now_s, int64_t lifetime_s,
+                     struct error *error);
 void token_free_text(char **text);
 
 /* Is `name` a claim only we may set? */

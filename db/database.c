@@ -89,7 +89,8 @@ static bool make_file(const char *path, mode_t mode)
     if (mknod(path, S_IFREG | mode, 0) < 0)
         return errno == EEXIST;
     folder_of(path, folder);
-    if (mode & S_IRGRP && stat(folder, &status) == 0 && chown(path, -1, status.st_gid) < 0)
+    if (mode & S_IRGRP && stat(folder, &status) == 0 && chown(path, -1, status.st_gid) < 0 &&
+        errno != EPERM)
         return false;
     return chmod(path, mode) == 0;
 }

@@ -87,20 +87,6 @@ static enum db_result set_user(struct database *database, const char *user, int6
     return set(database, REVOCATION_USER, user, until_s >= now_s ? until_s + 1 : now_s);
 }
 
-static bool add(struct revocations *revocations, enum revocation_kind kind, const char *name,
-                int64_t now_s, struct error *error)
-{
-    struct database *database = revocations->database;
-    enum db_result result = database_begin(database);
-
-    if (result == DB_OK)
-        result = prune(database, now_s);
-    if (result == DB_OK)
-        result = kind == REVOCATION_USER ? set_user(database, name, now_s)
-                                         : set(database, kind, name, now_s);
-    return database_end(database, result) == DB_OK || say(revocations, error);
-}
-
 static struct revocations *new_of(struct database *database, const char *path)
 {
     struct revocations *revocations = memory_zeroed(1, sizeof *revocations);
@@ -161,16 +147,31 @@ void revocations_close(struct revocations **revocations)
     *revocations = NULL;
 }
 
+bool revocations_add(struct revocations *revocations, const char *user, const char *const *jtis,
+                     size_t n, int64_t now_s, struct error *error)
+{
+    struct database *database = revocations->database;
+    enum db_result result = database_begin(database);
+
+    if (result == DB_OK)
+        result = prune(database, now_s);
+    if (result == DB_OK && user)
+        result = set_user(database, user, now_s);
+    for (size_t i = 0; i < n && result == DB_OK; i++)
+        result = set(database, REVOCATION_TOKEN, jtis[i], now_s);
+    return database_end(database, result) == DB_OK || say(revocations, error);
+}
+
 bool revocations_add_user(struct revocations *revocations, const char *user, int64_t now_s,
                           struct error *error)
 {
-    return add(revocations, REVOCATION_USER, user, now_s, error);
+    return revocations_add(revocations, user, NULL, 0, now_s, error);
 }
 
 bool revocations_add_token(struct revocations *revocations, const char *jti, int64_t now_s,
                            struct error *error)
 {
-    return add(revocations, REVOCATION_TOKEN, jti, now_s, error);
+    return revocations_add(revocations, NULL, &jti, 1, now_s, error);
 }
 
 bool revocations_announce(struct revocations *revocations, int64_t lifetime_s, struct error *error)

@@ -3,6 +3,7 @@
 
 #include "common/error.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -31,6 +32,10 @@ bool revocations_add_user(struct revocations *revocations, const char *user, int
                           struct error *error);
 bool revocations_add_token(struct revocations *revocations, const char *jti, int64_t now_s,
                            struct error *error);
+
+/* The same of many at once: the tokens and, where not NULL, all of the user. */
+bool revocations_add(struct revocations *revocations, const char *user, const char *const *jtis,
+                     size_t n, int64_t now_s, struct error *error);
 
 /* Before a token is issued that lives longer than what revocations_open was told. */
 bool revocations_announce(struct revocations *revocations, int64_t lifetime_s, struct error *error);

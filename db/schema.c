@@ -29,6 +29,35 @@ static const char *const main_steps[] = {
     "  created_s INTEGER NOT NULL,"
     "  changed_s INTEGER NOT NULL"
     ") STRICT;",
+    /* A session begins with a login and may be refreshed up to `ends_s`; `kept_s` is when the last
+     * token of it has ended too.  `handle` finds it, the hash of a secret opens it.  `replaced_s`:
+     * when that refresh token was used.  The access tokens that may still live are those to
+     * revoke. */
+    "CREATE TABLE sessions ("
+    "  id        INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  handle    BLOB    UNIQUE,"
+    "  user_id   INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,"
+    "  address   TEXT    NOT NULL,"
+    "  created_s INTEGER NOT NULL,"
+    "  used_s    INTEGER NOT NULL,"
+    "  ends_s    INTEGER NOT NULL,"
+    "  kept_s    INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX sessions_user ON sessions (user_id);"
+    "CREATE INDEX sessions_kept ON sessions (kept_s);"
+    "CREATE TABLE refresh_tokens ("
+    "  session_id INTEGER NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,"
+    "  hash       BLOB    NOT NULL,"
+    "  replaced_s INTEGER,"
+    "  PRIMARY KEY (session_id, hash)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE access_tokens ("
+    "  jti        TEXT    NOT NULL PRIMARY KEY,"
+    "  session_id INTEGER NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,"
+    "  issued_s   INTEGER NOT NULL,"
+    "  expires_s  INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX access_tokens_session ON access_tokens (session_id);",
 };
 
 #define USER "SELECT id, name, hash, claims, disabled, created_s, changed_s FROM users "
@@ -38,8 +67,35 @@ static const char *const main_statements[STATEMENTS] = {
     [USER_LIST]         = USER "ORDER BY name",
     [USER_ADD]          = "INSERT INTO users (name, hash, claims, created_s, changed_s) VALUES (?1, ?2, ?3, ?4, ?4)",
     [USER_SET_HASH]     = "UPDATE users SET hash = ?2, changed_s = ?3 WHERE name = ?1",
+    [USER_REPLACE_HASH] = "UPDATE users SET hash = ?3, changed_s = ?4 WHERE id = ?1 AND hash = ?2 AND NOT disabled",
     [USER_SET_DISABLED] = "UPDATE users SET disabled = ?2, changed_s = ?3 WHERE name = ?1",
     [USER_DELETE]       = "DELETE FROM users WHERE name = ?1",
+
+    /* Only for the user who was looked up: still the same, enabled, with the same password. */
+    [SESSION_ADD]         = "INSERT INTO sessions (handle, user_id, address, created_s, used_s, ends_s, kept_s)"
+                            " SELECT ?1, id, ?4, ?5, ?5, ?6, ?7 FROM users WHERE id = ?2 AND hash = ?3 AND NOT disabled",
+    [SESSION_FIND]        = "SELECT s.id, u.name, u.disabled, s.created_s, s.ends_s FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.handle = ?1",
+    [SESSION_LIST]        = "SELECT s.id, u.name, s.address, s.created_s, s.used_s, s.ends_s, s.handle IS NOT NULL FROM sessions s JOIN users u ON u.id = s.user_id"
+                            " WHERE s.kept_s > ?1 AND (?2 IS NULL OR u.name = ?2) ORDER BY u.name, s.id",
+    [SESSION_USED]        = "UPDATE sessions SET used_s = ?2, ends_s = ?3, kept_s = max(kept_s, ?4) WHERE id = ?1",
+    [SESSION_END]         = "UPDATE sessions SET ends_s = 0 WHERE id = ?1",
+    [SESSION_END_USER]    = "UPDATE sessions SET ends_s = 0 WHERE user_id = ?1",
+    [SESSION_FORGET]      = "DELETE FROM sessions WHERE id = ?1",
+    [SESSION_FORGET_USER] = "DELETE FROM sessions WHERE user_id = ?1 AND ends_s = 0",
+    /* The oldest beyond so many of a user's can be refreshed no more. */
+    [SESSION_TRIM]        = "UPDATE sessions SET ends_s = 0, kept_s = min(kept_s, ?3) WHERE user_id = ?1 AND ends_s > 0 AND id NOT IN"
+                            " (SELECT id FROM sessions WHERE user_id = ?1 ORDER BY used_s DESC, id DESC LIMIT ?2)",
+    [SESSION_PRUNE]       = "DELETE FROM sessions WHERE kept_s <= ?1",
+    [REFRESH_FIND]        = "SELECT replaced_s FROM refresh_tokens WHERE session_id = ?1 AND hash = ?2",
+    [REFRESH_ADD]         = "INSERT INTO refresh_tokens (session_id, hash) VALUES (?1, ?2)",
+    [REFRESH_REPLACE]     = "UPDATE refresh_tokens SET replaced_s = ?2 WHERE session_id = ?1 AND replaced_s IS NULL",
+    [REFRESH_PRUNE]       = "DELETE FROM refresh_tokens WHERE session_id = ?1 AND abs(replaced_s - ?2) > ?3",
+    [ACCESS_ADD]          = "INSERT INTO access_tokens (jti, session_id, issued_s, expires_s) VALUES (?1, ?2, ?3, ?4)",
+    [ACCESS_COUNT]        = "SELECT count(*) FROM access_tokens WHERE session_id = ?1",
+    [ACCESS_LIST]         = "SELECT jti FROM access_tokens WHERE session_id = ?1 AND expires_s > ?2",
+    [ACCESS_LIST_USER]    = "SELECT jti FROM access_tokens WHERE session_id IN (SELECT id FROM sessions WHERE user_id = ?1) AND issued_s > ?2",
+    [ACCESS_SESSION]      = "SELECT session_id FROM access_tokens WHERE jti = ?1",
+    [ACCESS_PRUNE]        = "DELETE FROM access_tokens WHERE session_id = ?1 AND expires_s <= ?2",
 };
 
 const struct schema schema_main = {

@@ -4,6 +4,7 @@
  */
 #include "db/users.h"
 
+#include "common/memory.h"
 #include "db/connection.h"
 
 #include <assert.h>
@@ -138,6 +139,25 @@ enum db_result users_set_hash(struct database *database, const char *name, const
     sqlite3_bind_text(set, 2, hash, -1, SQLITE_STATIC);
     sqlite3_bind_int64(set, 3, now_s);
     return database_write(database, set);
+}
+
+enum db_result users_replace_hash(struct database *database, struct user *user, const char *hash,
+                                  int64_t now_s)
+{
+    sqlite3_stmt *replace = database->statements[USER_REPLACE_HASH];
+    enum db_result result;
+
+    sqlite3_bind_int64(replace, 1, user->id);
+    sqlite3_bind_text(replace, 2, user->hash, -1, SQLITE_STATIC);
+    sqlite3_bind_text(replace, 3, hash, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(replace, 4, now_s);
+    result = database_write(database, replace);
+    if (result == DB_OK) {
+        sodium_memzero(user->hash, strlen(user->hash));
+        free(user->hash);
+        user->hash = memory_copy(hash, strlen(hash));
+    }
+    return result;
 }
 
 enum db_result users_set_disabled(struct database *database, const char *name, bool disabled,

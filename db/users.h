@@ -34,6 +34,10 @@ enum db_result users_add(struct database *database, const char *name, const char
                          const json_t *claims, int64_t now_s);
 enum db_result users_set_hash(struct database *database, const char *name, const char *hash,
                               int64_t now_s);
+/* The same for `user` as they were found, who has the new hash then.  DB_NOT_FOUND: meanwhile they
+ * were deleted, disabled or given another. */
+enum db_result users_replace_hash(struct database *database, struct user *user, const char *hash,
+                                  int64_t now_s);
 enum db_result users_set_disabled(struct database *database, const char *name, bool disabled,
                                   int64_t now_s);
 enum db_result users_delete(struct database *database, const char *name);

@@ -1,118 +1,144 @@
 /*
- * Is this the user, and what are they given?  Exactly one Argon2id whatever the name, so that time
- * does not tell who exists.  How a body is read is the business of credentials.c.
+ * Is this the user?  Exactly one Argon2id whatever the name, so that time does not tell who exists.
+ * How a body is read is the business of fields.c, what a user is given that of grant.c.
  */
 #include "login-fcgi/login.h"
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/token.h"
 #include "db/password.h"
+#include "db/sessions.h"
 #include "db/users.h"
-#include "login-fcgi/credentials.h"
+#include "login-fcgi/fields.h"
+#include "login-fcgi/grant.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct attempt {
+    const struct service *service;
+    struct stores *stores;
+    const struct request *request;
+    struct answer *answer;
+    const struct field *username, *password, *fresh; /* fresh: the new password, or NULL */
+    const char *client;
+};
 
 static void refuse(struct answer *answer)
 {
     answer_error(answer, 401, "wrong user name or password");
 }
 
-/* We failed.  The log has the reason, the client is told to come again. */
-static void give_up(struct answer *answer, const char *what, const char *why)
+/* The user with another password; what they had before is at its end. */
+static bool change(const struct attempt *attempt, struct user *user)
 {
-    log_error("login: %s: %s", what, why);
-    answer_error(answer, 503, "the login service cannot answer at the moment");
-}
-
-static bool read_credentials(struct request *request, struct credentials *credentials,
-                             struct answer *answer)
-{
-    const char *wrong;
-
-    if (request_has_type(request, "application/x-www-form-urlencoded")) {
-        wrong = credentials_parse_form(credentials, request->body, request->body_bytes);
-    } else if (request_has_type(request, "application/json")) {
-        wrong = credentials_parse_json(credentials, request->body, request->body_bytes);
-    } else {
-        answer_error(answer, 415,
-                     "the body must be application/x-www-form-urlencoded or application/json");
-        return false;
-    }
-    if (wrong)
-        answer_error(answer, 400, wrong);
-    return wrong == NULL;
-}
-
-static void give_token(const struct service *service, struct stores *stores,
-                       const struct user *user, const char *client, struct answer *answer)
-{
-    const struct config *config = service->config;
-    const struct token_policy policy = {config->token_issuer, config->token_audience};
-    int64_t lifetime_s = (int64_t)(config->token_lifetime / 1000), iat_s;
+    struct database *database = attempt->stores->database;
+    char hash[PASSWORD_HASH_SIZE];
     struct error error = {"no memory"};
-    json_t *claims;
-    char *token = NULL;
+    bool is_hashed = password_hash(attempt->fresh->text, attempt->fresh->bytes, hash);
+    enum db_result result = DB_FAILED;
 
-    if (!revocations_date(stores->revocations, user->name, &iat_s, &error)) {
-        give_up(answer, "cannot date a token", error.text);
-        return;
+    if (is_hashed) {
+        result = users_replace_hash(database, user, hash, clock_wall_s());
+        error_set(&error, "%s", database_error(database));
     }
-    claims = users_token_claims(user);
-    if (claims)
-        token = token_issue(service->key, &policy, user->name, claims, iat_s, lifetime_s, &error);
-    json_decref(claims);
-    if (!token) {
-        log_error("login: cannot issue a token for %s: %s", user->name, error.text);
-        answer_error(answer, 500, "the token could not be issued");
+    if (result == DB_OK &&
+        !sessions_end_user(database, attempt->stores->revocations, user, clock_wall_s(), &error))
+        result = DB_FAILED;
+    sodium_memzero(hash, sizeof hash);
+    if (result == DB_FAILED)
+        grant_give_up(attempt->answer, "cannot change a password", error.text);
+    else if (result == DB_NOT_FOUND)
+        refuse(attempt->answer);
+    else
+        log_info("password: %s has a new one, from %s", user->name, attempt->client);
+    return result == DB_OK;
+}
+
+static void accept(const struct attempt *attempt, struct user *user)
+{
+    if (attempt->fresh && !change(attempt, user))
         return;
-    }
-    log_info("login: %s from %s", user->name, client);
-    answer_token(answer, token, lifetime_s);
-    token_free_text(&token);
+    if (grant_begin(attempt->service, attempt->stores, user, attempt->request, attempt->answer))
+        return;
+    log_info("login: refused, %s was changed meanwhile, from %s", user->name, attempt->client);
+    refuse(attempt->answer);
 }
 
 /*
  * `user` is NULL where there is none of that name; the name is then not logged, for people type
  * passwords there.
  */
-static void decide(const struct service *service, struct stores *stores, const struct user *user,
-                   const struct credentials *credentials, const char *client, struct answer *answer)
+static void decide(const struct attempt *attempt, struct user *user)
 {
-    enum password_result result = password_verify(
-        credentials->password.text, credentials->password.bytes, user ? user->hash : NULL);
+    enum password_result result = password_verify(attempt->password->text, attempt->password->bytes,
+                                                  user ? user->hash : NULL);
 
     if (result == PASSWORD_FAILED) {
-        give_up(answer, "cannot verify a password", "no memory, or the hash is in no known form");
+        grant_give_up(attempt->answer, "cannot verify a password",
+                      "no memory, or the hash is in no known form");
     } else if (!user) {
-        log_info("login: refused, unknown user, from %s", client);
-        refuse(answer);
+        log_info("login: refused, unknown user, from %s", attempt->client);
+        refuse(attempt->answer);
     } else if (result == PASSWORD_WRONG) {
-        log_info("login: refused, wrong password for %s from %s", user->name, client);
-        refuse(answer);
+        log_info("login: refused, wrong password for %s from %s", user->name, attempt->client);
+        refuse(attempt->answer);
     } else if (user->disabled) {
-        log_info("login: refused, %s is disabled, from %s", user->name, client);
-        refuse(answer);
+        log_info("login: refused, %s is disabled, from %s", user->name, attempt->client);
+        refuse(attempt->answer);
     } else {
-        give_token(service, stores, user, client, answer);
+        accept(attempt, user);
     }
+}
+
+static void try(const struct attempt *attempt)
+{
+    struct database *database = attempt->stores->database;
+    enum db_result found = DB_NOT_FOUND;
+    struct user user;
+
+    if (user_name_is_valid(attempt->username->text, attempt->username->bytes))
+        found = users_find(database, attempt->username->text, &user);
+    if (found == DB_OK || found == DB_NOT_FOUND)
+        decide(attempt, found == DB_OK ? &user : NULL);
+    else
+        grant_give_up(attempt->answer, "cannot look up a user", database_error(database));
+    if (found == DB_OK)
+        user_fini(&user);
+}
+
+static void answer_with(const struct service *service, struct stores *stores,
+                        struct request *request, struct answer *answer, bool changes)
+{
+    struct field list[] = {{.name = "username"}, {.name = "password"}, {.name = "new_password"}};
+    struct fields fields = {.list = list, .n = changes ? 3 : 2};
+    const struct attempt attempt = {service,
+                                    stores,
+                                    request,
+                                    answer,
+                                    &list[0],
+                                    &list[1],
+                                    changes ? &list[2] : NULL,
+                                    *request->client ? request->client : "nowhere"};
+
+    if (!fields_read(&fields, request, answer))
+        return;
+    if (changes && list[2].bytes > PASSWORD_MAX_BYTES)
+        answer_error(answer, 400, "new_password is too long");
+    else
+        try(&attempt);
+    fields_fini(&fields);
 }
 
 void login_answer(const struct service *service, struct stores *stores, struct request *request,
                   struct answer *answer)
 {
-    const char *client = *request->client ? request->client : "nowhere";
-    struct credentials credentials;
-    enum db_result found = DB_NOT_FOUND;
-    struct user user;
+    answer_with(service, stores, request, answer, false);
+}
 
-    if (!read_credentials(request, &credentials, answer))
-        return;
-    if (user_name_is_valid(credentials.username.text, credentials.username.bytes))
-        found = users_find(stores->database, credentials.username.text, &user);
-    if (found == DB_OK || found == DB_NOT_FOUND)
-        decide(service, stores, found == DB_OK ? &user : NULL, &credentials, client, answer);
-    else
-        give_up(answer, "cannot look up a user", database_error(stores->database));
-    if (found == DB_OK)
-        user_fini(&user);
-    credentials_fini(&credentials);
+void login_change(const struct service *service, struct stores *stores, struct request *request,
+                  struct answer *answer)
+{
+    answer_with(service, stores, request, answer, true);
 }

@@ -14,4 +14,11 @@
 void login_answer(const struct service *service, struct stores *stores, struct request *request,
                   struct answer *answer);
 
+/*
+ * POST /password: the same with `new_password`, which is theirs from then on; all their tokens and
+ * sessions end, and the answer is that of a login.
+ */
+void login_change(const struct service *service, struct stores *stores, struct request *request,
+                  struct answer *answer);
+
 #endif

@@ -80,6 +80,8 @@ void request_init(struct request *request, char *const *parameters)
     request->method = parameter(parameters, "REQUEST_METHOD");
     request->content_type = parameter(parameters, "CONTENT_TYPE");
     request->client = parameter(parameters, "REMOTE_ADDR");
+    request->if_none_match = parameter(parameters, "HTTP_IF_NONE_MATCH");
+    request->cookies = parameter(parameters, "HTTP_COOKIE");
     request_set_path(request, parameters);
     request_set_length(request, parameter(parameters, "CONTENT_LENGTH"));
 }
@@ -114,6 +116,33 @@ bool request_read_body(struct request *request, size_t max_bytes,
         (n > 0 || request->body_bytes != request->content_length))
         request->state = REQUEST_BODY_DAMAGED;
     return n >= 0;
+}
+
+/* RFC 6265 §4.2.1.  One that is there twice may be another site's: neither is believed. */
+bool request_cookie(const struct request *request, const char *name, char *value, size_t size)
+{
+    const char *at = request->cookies;
+    size_t length = strlen(name), bytes;
+    int n = 0;
+
+    while (*at) {
+        bytes = strcspn(at, ";");
+        if (bytes > length && strncmp(at, name, length) == 0 && at[length] == '=') {
+            n++;
+            if (bytes - length - 1 >= size)
+                return false;
+            snprintf(value, size, "%.*s", (int)(bytes - length - 1), at + length + 1);
+        }
+        at += bytes;
+        at += strspn(at, "; \t");
+    }
+    return n == 1;
+}
+
+/* An ETag of ours holds no comma and is no part of another: hexadecimal, in quotes. */
+bool request_names_etag(const struct request *request, const char *etag)
+{
+    return strcmp(request->if_none_match, "*") == 0 || strstr(request->if_none_match, etag);
 }
 
 bool request_has_type(const struct request *request, const char *type)

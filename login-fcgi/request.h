@@ -19,7 +19,8 @@ enum request_body {
 #define REQUEST_PATH_SIZE 128
 
 struct request {
-    const char *method, *content_type, *client; /* REMOTE_ADDR; borrowed, "" where there is none */
+    const char *method, *content_type, *cookies, *if_none_match, *client; /* borrowed, "" where
+                                                             there is none; client: REMOTE_ADDR */
     char path[REQUEST_PATH_SIZE]; /* as the client sent it, without the query; "": too long */
     enum request_body state;
     size_t content_length;
@@ -38,6 +39,15 @@ void request_fini(struct request *request);
  */
 bool request_read_body(struct request *request, size_t max_bytes,
                        ssize_t (*reader)(void *source, char *buffer, size_t size), void *source);
+
+/*
+ * The value of the cookie called that, where the request brings it once, into `value`.  False: it
+ * does not, or it is longer.
+ */
+bool request_cookie(const struct request *request, const char *name, char *value, size_t size);
+
+/* Does If-None-Match name this ETag, or any (RFC 9110 §13.1.2)? */
+bool request_names_etag(const struct request *request, const char *etag);
 
 /* Is the Content-Type `type`, whatever its parameters (RFC 9110 §8.3.1)? */
 bool request_has_type(const struct request *request, const char *type);

@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "db/users.h"
+#include "login-fcgi/grant.h"
 #include "login-fcgi/login.h"
 
 #include <string.h>
@@ -29,14 +30,28 @@ static void health_answer(const struct service *service, struct stores *stores,
     }
 }
 
+/* The keys with which others verify our tokens (RFC 7517 §5); a secret is none of them. */
+static void keys_answer(const struct service *service, struct stores *stores,
+                        struct request *request, struct answer *answer)
+{
+    bool is_known = request_names_etag(request, service->keys_etag);
+
+    (void)stores;
+    answer_kept(answer, is_known ? NULL : service->public_keys, service->keys_etag);
+}
+
 static const struct route {
     const char *path, *allow;
     const char *methods[3];
     void (*answer)(const struct service *, struct stores *, struct request *, struct answer *);
 } routes[] = {
     /* clang-format off */
-    {"/login",   "POST",      {"POST"},        login_answer},
-    {"/healthz", "GET, HEAD", {"GET", "HEAD"}, health_answer},
+    {"/login",                 "POST",      {"POST"},        login_answer},
+    {"/token",                 "POST",      {"POST"},        grant_answer},
+    {"/logout",                "POST",      {"POST"},        grant_logout},
+    {"/password",              "POST",      {"POST"},        login_change},
+    {"/.well-known/jwks.json", "GET, HEAD", {"GET", "HEAD"}, keys_answer},
+    {"/healthz",               "GET, HEAD", {"GET", "HEAD"}, health_answer},
     /* clang-format on */
 };
 

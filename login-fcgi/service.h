@@ -15,6 +15,8 @@ struct service {
     atomic_uint references;
     struct config *config;
     struct key *key;
+    char *public_keys; /* JWK set: what others verify with */
+    char keys_etag[35];
     uint64_t keys_stamp; /* keyring_stamp, from just before the key was read */
 };
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Characters, not bytes; one that is twice as wide is not known here. */
 static size_t width(const char *text)
@@ -40,6 +41,24 @@ void columns_add(struct columns *columns, const char *cell)
 {
     columns->cells = memory_resize(columns->cells, columns->n_cells + 1, sizeof *columns->cells);
     columns->cells[columns->n_cells++] = escape(cell);
+}
+
+void columns_add_time(struct columns *columns, int64_t at_s)
+{
+    char text[64];
+    time_t at = (time_t)at_s;
+    struct tm parts;
+
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&at, &parts));
+    columns_add(columns, text);
+}
+
+void columns_add_number(struct columns *columns, int64_t number)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%lld", (long long)number);
+    columns_add(columns, text);
 }
 
 /* The last column is not filled up: no line ends in spaces. */

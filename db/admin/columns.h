@@ -2,6 +2,7 @@
 #define DB_ADMIN_COLUMNS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * A table for people, printed when it is complete, since only then its widths are known.  What is
@@ -15,6 +16,8 @@ struct columns {
 };
 
 void columns_add(struct columns *columns, const char *cell); /* in reading order */
-void columns_print(struct columns *columns);                 /* and empty it */
+void columns_add_time(struct columns *columns, int64_t at_s);
+void columns_add_number(struct columns *columns, int64_t number);
+void columns_print(struct columns *columns); /* and empty it */
 
 #endif

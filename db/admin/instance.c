@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "db/sessions.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -70,12 +71,12 @@ void instance_close(struct instance *instance)
     config_free(&instance->config);
 }
 
-enum command_status instance_revoke_user(const struct instance *instance, const char *user,
+enum command_status instance_revoke_user(const struct instance *instance, const struct user *user,
                                          const char *done)
 {
     struct error error;
 
-    if (revocations_add_user(instance->revocations, user, clock_wall_s(), &error))
+    if (sessions_end_user(instance->database, instance->revocations, user, clock_wall_s(), &error))
         return COMMAND_DONE;
     return command_refuse(COMMAND_FAILED,
                           "%s, but the tokens issued before are still good: %s; do it again", done,

@@ -33,7 +33,8 @@ bool instance_become_owner(const char *folder, struct error *error);
  * No token of `user` that was issued up to now is good any more.  Fails only after something else
  * was done; `done` says what, for the words that ask for it to be done again.
  */
-enum command_status instance_revoke_user(const struct instance *instance, const char *user,
+struct user;
+enum command_status instance_revoke_user(const struct instance *instance, const struct user *user,
                                          const char *done);
 
 /* The status of a call that answered `result`, and what there is to say of user `name`. */

@@ -1,10 +1,77 @@
 /* `sallyport session`: what was given to users, and taking it back. */
+#include "db/admin/columns.h"
 #include "db/admin/instance.h"
 
 #include "common/clock.h"
-#include "db/users.h"
+#include "db/sessions.h"
 
 #include <string.h>
+
+/* ---- list ----------------------------------------------------------------------------------- */
+
+static void list_json(const struct session_row *row, void *context)
+{
+    json_array_append_new(context,
+                          json_pack("{s:I, s:s, s:s, s:I, s:I, s:o}", "id", (json_int_t)row->id,
+                                    "user", row->user, "address", row->address, "created",
+                                    (json_int_t)row->created_s, "used", (json_int_t)row->used_s,
+                                    "refresh_ends",
+                                    row->has_refresh ? json_integer(row->ends_s) : json_null()));
+}
+
+static void list_columns(const struct session_row *row, void *context)
+{
+    columns_add_number(context, row->id);
+    columns_add(context, row->user);
+    columns_add(context, row->address);
+    columns_add_time(context, row->created_s);
+    columns_add_time(context, row->used_s);
+    if (!row->has_refresh)
+        columns_add(context, "none");
+    else if (row->ends_s <= clock_wall_s())
+        columns_add(context, "ended");
+    else
+        columns_add_time(context, row->ends_s);
+}
+
+static enum db_result print_list(const struct request *request, struct database *database)
+{
+    static const char *const heads[] = {"ID", "USER", "FROM", "SINCE", "LAST", "REFRESH UNTIL"};
+    struct columns columns = {.n_columns = sizeof heads / sizeof *heads};
+    bool as_json = request_has(request, OPTION_JSON);
+    json_t *list = json_array();
+    enum db_result result;
+
+    for (size_t i = 0; i < columns.n_columns && !as_json; i++)
+        columns_add(&columns, heads[i]);
+    result = sessions_list(database, request->operand, clock_wall_s(),
+                           as_json ? list_json : list_columns,
+                           as_json ? (void *)list : (void *)&columns);
+    if (!as_json)
+        columns_print(&columns);
+    else if (result == DB_OK)
+        command_print_json(json_incref(list));
+    json_decref(list);
+    return result;
+}
+
+static enum command_status session_list(const struct request *request)
+{
+    struct instance instance;
+    struct user user = {0};
+    enum command_status status = instance_open(request, &instance);
+
+    if (status == COMMAND_DONE && request->operand)
+        status = instance_status(&instance, users_find(instance.database, request->operand, &user),
+                                 request->operand);
+    if (status == COMMAND_DONE)
+        status = instance_status(&instance, print_list(request, instance.database), "");
+    user_fini(&user);
+    instance_close(&instance);
+    return status;
+}
+
+/* ---- revoke --------------------------------------------------------------------------------- */
 
 /* A `jti` of ours: 22 characters of base64url, which a user may be called too. */
 static bool looks_like_jti(const char *text)
@@ -13,13 +80,24 @@ static bool looks_like_jti(const char *text)
                                               "0123456789-_") == 22;
 }
 
+/* With the session it belongs to, where that is known: else it would be refreshed at once. */
 static enum command_status revoke_token(const struct instance *instance, const char *jti)
 {
+    int64_t now_s = clock_wall_s(), session;
     struct error error;
+    bool is_done;
 
-    if (revocations_add_token(instance->revocations, jti, clock_wall_s(), &error))
-        return COMMAND_DONE;
-    return command_refuse(COMMAND_FAILED, "nothing was revoked: %s", error.text);
+    switch (sessions_find_jti(instance->database, jti, &session)) {
+    case DB_OK:
+        is_done = sessions_end(instance->database, instance->revocations, session, now_s, &error);
+        break;
+    case DB_NOT_FOUND:
+        is_done = revocations_add_token(instance->revocations, jti, now_s, &error);
+        break;
+    default:
+        return instance_status(instance, DB_FAILED, jti);
+    }
+    return is_done ? COMMAND_DONE : command_refuse(COMMAND_FAILED, "cannot revoke: %s", error.text);
 }
 
 /* A user where there is one of that name, else a token. */
@@ -30,13 +108,13 @@ static enum command_status revoke(const struct request *request, const struct in
     enum db_result result = users_find(instance->database, operand, &user);
     enum command_status status;
 
-    user_fini(&user);
     if (result == DB_NOT_FOUND && looks_like_jti(operand))
         status = revoke_token(instance, operand);
     else if (result == DB_OK)
-        status = instance_revoke_user(instance, operand, "the user was found");
+        status = instance_revoke_user(instance, &user, "the user was found");
     else
         return instance_status(instance, result, operand);
+    user_fini(&user);
     if (status == COMMAND_DONE && request_has(request, OPTION_JSON))
         command_print_json(json_pack("{s:s}", result == DB_OK ? "user" : "jti", operand));
     return status;
@@ -55,7 +133,8 @@ static enum command_status session_revoke(const struct request *request)
 
 /* clang-format off */
 const struct command session_commands[] = {
-    {"session", "revoke", "USER|JTI", TAKES(OPTION_JSON), 0, "end all tokens of a user, or the one with that `jti`", session_revoke},
+    {"session", "list",   "[USER]",   TAKES(OPTION_JSON), 0, "show the sessions, of one user or all", session_list},
+    {"session", "revoke", "USER|JTI", TAKES(OPTION_JSON), 0, "end all sessions of a user, or the one with that token", session_revoke},
     {0},
 };
 /* clang-format on */

@@ -4,7 +4,7 @@
 #include "common/clock.h"
 #include "db/admin/columns.h"
 #include "db/admin/instance.h"
-#include "db/users.h"
+#include "db/sessions.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -49,30 +49,50 @@ static enum command_status read_lifetime(const struct request *request, const st
                            text);
 }
 
+/* What was issued, as a session without refresh tokens: so it is listed, and ends with the rest. */
+static bool record(const struct instance *instance, const struct user *user,
+                   const struct session_token *token, struct error *error)
+{
+    static const struct session_terms none = {0, 0};
+
+    switch (sessions_begin(instance->database, user, "sallyport token issue", &none, token,
+                           clock_wall_s(), NULL)) {
+    case SESSION_OK:
+        return true;
+    case SESSION_FAILED:
+        return error_set(error, "the database: %s", database_error(instance->database));
+    default:
+        return error_set(error, "the user \"%s\" was changed just now", user->name);
+    }
+}
+
 static enum command_status issue(const struct request *request, const struct instance *instance,
                                  const struct user *user, int64_t lifetime_s)
 {
     struct token_policy policy = policy_of(instance->config);
     json_t *claims = users_token_claims(user);
-    char *text = NULL;
+    char *text = NULL, id[TOKEN_ID_SIZE];
     struct error error;
     int64_t iat_s;
+    bool is_recorded = false;
     struct key *key = keyring_read_signing(instance->config->keys, &error);
 
+    token_new_id(id);
     if (key && revocations_announce(instance->revocations, lifetime_s, &error) &&
         revocations_date(instance->revocations, user->name, &iat_s, &error))
-        text = token_issue(key, &policy, user->name, claims, iat_s, lifetime_s, &error);
-    if (text && request_has(request, OPTION_JSON))
+        text = token_issue_as(key, &policy, user->name, id, claims, iat_s, lifetime_s, &error);
+    if (text)
+        is_recorded =
+            record(instance, user, &(struct session_token){id, iat_s, iat_s + lifetime_s}, &error);
+    if (is_recorded && request_has(request, OPTION_JSON))
         command_print_json(
             json_pack("{s:s, s:I}", "token", text, "expires_in", (json_int_t)lifetime_s));
-    else if (text)
+    else if (is_recorded)
         puts(text);
     key_free(&key);
     json_decref(claims);
-    if (!text)
-        return command_refuse(COMMAND_FAILED, "%s", error.text);
     token_free_text(&text);
-    return COMMAND_DONE;
+    return is_recorded ? COMMAND_DONE : command_refuse(COMMAND_FAILED, "%s", error.text);
 }
 
 static enum command_status token_issue_command(const struct request *request)

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* A third more in base64, and the registered claims: a token stays well below its longest. */
 #define CLAIMS_MAX_BYTES 4096
@@ -26,16 +25,6 @@ static json_t *user_json(const struct user *user)
                      "changed", (json_int_t)user->changed_s, "claims", user->claims);
 }
 
-static void add_time(struct columns *columns, int64_t at_s)
-{
-    char text[64];
-    time_t at = (time_t)at_s;
-    struct tm parts;
-
-    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&at, &parts));
-    columns_add(columns, text);
-}
-
 static void add_claims(struct columns *columns, const struct user *user)
 {
     char *text = json_dumps(user->claims, JSON_COMPACT);
@@ -46,14 +35,11 @@ static void add_claims(struct columns *columns, const struct user *user)
 
 static void add_user(struct columns *columns, const struct user *user)
 {
-    char id[24];
-
-    snprintf(id, sizeof id, "%lld", (long long)user->id);
-    columns_add(columns, id);
+    columns_add_number(columns, user->id);
     columns_add(columns, user->name);
     columns_add(columns, user->disabled ? "disabled" : "enabled");
-    add_time(columns, user->created_s);
-    add_time(columns, user->changed_s);
+    columns_add_time(columns, user->created_s);
+    columns_add_time(columns, user->changed_s);
     add_claims(columns, user);
 }
 
@@ -279,7 +265,6 @@ static enum command_status set_password(const struct request *request,
 
     if (status != COMMAND_DONE)
         return status;
-    user_fini(&user);
     status = read_hash(request, hash);
     if (status == COMMAND_DONE)
         status = instance_status(
@@ -287,7 +272,8 @@ static enum command_status set_password(const struct request *request,
             request->operand);
     sodium_memzero(hash, sizeof hash);
     if (status == COMMAND_DONE)
-        status = instance_revoke_user(instance, request->operand, "the password is changed");
+        status = instance_revoke_user(instance, &user, "the password is changed");
+    user_fini(&user);
     return status == COMMAND_DONE ? find_and_print(request, instance) : status;
 }
 
@@ -311,25 +297,29 @@ static enum command_status set_disabled(const struct request *request,
     return instance_status(instance, result, request->operand);
 }
 
-/* First the user, then the tokens: none is issued in between. */
-static enum command_status disable(const struct request *request, const struct instance *instance)
+/* First the user, then the tokens: none is issued in between.  `user` is who they were before. */
+static enum command_status disable(const struct request *request, const struct instance *instance,
+                                   struct user *user)
 {
-    enum command_status status = set_disabled(request, instance, true);
+    enum command_status status = find(request, instance, user);
 
-    return status == COMMAND_DONE
-               ? instance_revoke_user(instance, request->operand, "the user is disabled")
-               : status;
+    if (status == COMMAND_DONE)
+        status = set_disabled(request, instance, true);
+    return status == COMMAND_DONE ? instance_revoke_user(instance, user, "the user is disabled")
+                                  : status;
 }
 
 static enum command_status user_disable(const struct request *request)
 {
     struct instance instance;
+    struct user user = {0};
     enum command_status status = instance_open(request, &instance);
 
     if (status == COMMAND_DONE)
-        status = disable(request, &instance);
+        status = disable(request, &instance, &user);
     if (status == COMMAND_DONE)
         status = find_and_print(request, &instance);
+    user_fini(&user);
     instance_close(&instance);
     return status;
 }
@@ -356,9 +346,7 @@ static enum command_status user_delete(const struct request *request)
     enum command_status status = instance_open(request, &instance);
 
     if (status == COMMAND_DONE)
-        status = find(request, &instance, &user);
-    if (status == COMMAND_DONE)
-        status = disable(request, &instance);
+        status = disable(request, &instance, &user);
     if (status == COMMAND_DONE)
         status = instance_status(&instance, users_delete(instance.database, request->operand),
                                  request->operand);

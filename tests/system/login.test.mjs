@@ -42,7 +42,7 @@ async function setUp(t, settings) {
 
 function checkToken(made, answer) {
     const given = checkAnswer(answer, 200);
-    assert.deepEqual(Object.keys(given), ['token', 'access_token', 'token_type', 'expires_in']);
+    assert.deepEqual(Object.keys(given), ['token', 'access_token', 'token_type', 'expires_in', 'refresh_token']);
     assert.equal(given.access_token, given.token);
     assert.equal(given.token_type, 'Bearer');
     const [head, claims, signature] = given.token.split('.');
@@ -131,8 +131,8 @@ test('what is not a login is refused by its kind', async (t) => {
 
 test('only the exact path is served', async (t) => {
     const { made, ask } = await setUp(t);
-    for (const way of ['/loginx', '/login/', '/login%2f', '//login', '/log%69n', '/LOGIN', '/', '/login;x', '/login%00',
-        `/login${'x'.repeat(1000)}`, '/healthz/', '/token']) {
+    for (const way of ['/loginx', '/login/', '/login%2f', '//login', '/log%69n', '/LOGIN', '/', '/login;x', '/login%00', '/token/', '/.well-known',
+        `/login${'x'.repeat(1000)}`, '/healthz/']) {
         const answer = await ask(way, { method: 'POST', headers: form, body: right });
         if (way === '/login%00') assert.equal(answer.status, 400); /* lighttpd's own */
         else assert.equal(checkAnswer(answer, 404).error, 'not_found', way);

@@ -1,4 +1,4 @@
-/* What a login's body may look like, and what it may not. */
+/* What a body may look like, and what it may not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,16 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "login-fcgi/credentials.h"
+#include "login-fcgi/fields.h"
 
-#define TWICE   "username and password must be given once"
-#define MISSING "username and password are required"
-#define EMPTY   "username and password must not be empty"
-#define NUL     "username and password must not contain NUL"
-#define UTF8    "username and password must be UTF-8"
+#define TWICE   " must be given once"
+#define MISSING " is required"
+#define EMPTY   " must not be empty"
+#define NUL     " must not contain NUL"
+#define UTF8    " must be UTF-8"
 #define PERCENT "the form has a % without two hexadecimal digits"
 #define JSON    "the body is not a JSON object, or a member is there twice"
-#define STRINGS "username and password must be strings"
+#define STRINGS " must be a string"
+#define FLAG    "all must be true or false"
 
 struct body {
     const char *text;
@@ -44,29 +45,39 @@ static char *copy_of(const struct body *body)
     return copy;
 }
 
-static void expect(const struct body *body, const struct credentials *credentials,
-                   const char *wrong)
+/* The fields of a login, and a flag that may lack. */
+#define LOGIN                                                                                      \
+    {                                                                                              \
+        {.name = "username"}, {.name = "password"},                                                \
+        {                                                                                          \
+            .name = "all", .may_lack = true, .is_flag = true                                       \
+        }                                                                                          \
+    }
+
+/* What is wrong stands at the end, after the field's name where it is one of them. */
+static void expect(const struct body *body, const struct field *list, const char *wrong)
 {
     if (body->wrong) {
         assert_non_null(wrong);
-        assert_string_equal(wrong, body->wrong);
+        assert_true(strlen(wrong) >= strlen(body->wrong));
+        assert_string_equal(wrong + strlen(wrong) - strlen(body->wrong), body->wrong);
         return;
     }
     assert_null(wrong);
-    assert_string_equal(credentials->username.text, body->username);
-    assert_int_equal(credentials->username.bytes, strlen(body->username));
-    assert_string_equal(credentials->password.text, body->password);
-    assert_int_equal(credentials->password.bytes, strlen(body->password));
+    assert_string_equal(list[0].text, body->username);
+    assert_int_equal(list[0].bytes, strlen(body->username));
+    assert_string_equal(list[1].text, body->password);
+    assert_int_equal(list[1].bytes, strlen(body->password));
 }
 
 static void each_form(const struct body *bodies, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        struct credentials credentials;
+        struct field list[] = LOGIN;
+        struct fields fields = {.list = list, .n = 3};
         char *copy = copy_of(&bodies[i]);
 
-        expect(&bodies[i], &credentials,
-               credentials_parse_form(&credentials, copy, bodies[i].bytes));
+        expect(&bodies[i], list, fields_parse_form(&fields, copy, bodies[i].bytes));
         free(copy);
     }
 }
@@ -74,13 +85,14 @@ static void each_form(const struct body *bodies, size_t n)
 static void each_json(const struct body *bodies, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        struct credentials credentials;
+        struct field list[] = LOGIN;
+        struct fields fields = {.list = list, .n = 3};
         char *copy = copy_of(&bodies[i]);
-        const char *wrong = credentials_parse_json(&credentials, copy, bodies[i].bytes);
+        const char *wrong = fields_parse_json(&fields, copy, bodies[i].bytes);
 
-        expect(&bodies[i], &credentials, wrong);
+        expect(&bodies[i], list, wrong);
         if (!wrong)
-            credentials_fini(&credentials);
+            fields_fini(&fields);
         free(copy);
     }
 }
@@ -182,6 +194,9 @@ static void json_that_is_no_login_is_refused(void **state)
         WRONG("{\"username\":\"ann\",\"password\":\"\\ud800\"}", JSON),
         WRONG("{}", MISSING),
         WRONG("{\"username\":\"ann\"}", MISSING),
+        WRONG("{\"username\":\"ann\",\"password\":\"x\",\"all\":1}", FLAG),
+        WRONG("{\"username\":\"ann\",\"password\":\"x\",\"all\":\"yes\"}", FLAG),
+        WRONG("{\"username\":true,\"password\":\"x\"}", STRINGS),
         WRONG("{\"username\":\"ann\",\"password\":1}", STRINGS),
         WRONG("{\"username\":\"ann\",\"password\":null}", STRINGS),
         WRONG("{\"username\":[\"ann\"],\"password\":\"x\"}", STRINGS),
@@ -198,18 +213,43 @@ static void a_long_body_is_only_long(void **state)
 {
     enum { LENGTH = 16384 };
     char *form = malloc(LENGTH + 1), *json = malloc(LENGTH + 1);
-    struct credentials credentials;
+    struct field list[] = LOGIN;
+    struct fields fields = {.list = list, .n = 3};
 
     (void)state;
     for (size_t i = 0; i < LENGTH; i++)
         form[i] = "a=%41&"[i % 6];
     form[LENGTH] = '\0';
-    assert_string_equal(credentials_parse_form(&credentials, form, LENGTH - LENGTH % 6), MISSING);
+    assert_string_equal(fields_parse_form(&fields, form, LENGTH - LENGTH % 6),
+                        "username is required");
     memset(json, '[', LENGTH);
     json[LENGTH] = '\0';
-    assert_string_equal(credentials_parse_json(&credentials, json, LENGTH), JSON);
+    assert_string_equal(fields_parse_json(&fields, json, LENGTH), JSON);
     free(form);
     free(json);
+}
+
+static void a_flag_is_a_word_or_a_boolean(void **state)
+{
+    static const struct {
+        const char *body, *all;
+    } cases[] = {{"{\"username\":\"a\",\"password\":\"b\",\"all\":true}", "true"},
+                 {"{\"username\":\"a\",\"password\":\"b\",\"all\":false}", "false"},
+                 {"{\"username\":\"a\",\"password\":\"b\",\"all\":\"true\"}", "true"},
+                 {"{\"username\":\"a\",\"password\":\"b\"}", NULL}};
+    struct field list[] = LOGIN;
+    struct fields fields = {.list = list, .n = 3};
+    char form[] = "username=a&password=b&all=false";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_null(fields_parse_json(&fields, cases[i].body, strlen(cases[i].body)));
+        assert_true(cases[i].all ? list[2].text && strcmp(list[2].text, cases[i].all) == 0
+                                 : list[2].text == NULL);
+        fields_fini(&fields);
+    }
+    assert_null(fields_parse_form(&fields, form, strlen(form)));
+    assert_string_equal(list[2].text, "false");
 }
 
 int main(void)
@@ -219,6 +259,7 @@ int main(void)
         cmocka_unit_test(a_form_that_is_none_is_refused),
         cmocka_unit_test(json_is_read),
         cmocka_unit_test(json_that_is_no_login_is_refused),
+        cmocka_unit_test(a_flag_is_a_word_or_a_boolean),
         cmocka_unit_test(a_long_body_is_only_long),
     };
 
