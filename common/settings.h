@@ -42,6 +42,7 @@
  S(gateway_origins,          "gateway.origins",                 TEXTS,    "",                                RELOAD,  "pages of which other origins may connect, as \"https://example.org\"; \"*\": all") \
  S(gateway_trusted_proxies,  "gateway.trusted_proxies",         TEXTS,    "127.0.0.1 ::1",                   RELOAD,  "addresses or networks whose X-Forwarded-For is believed") \
  S(gateway_log_claim,        "gateway.log_claim",               TEXT,     "sub",                             RELOAD,  "claim by which the log names who connected") \
+ S(gateway_metrics,          "gateway.metrics",                 FLAG,     "false",                           RELOAD,  "serve GET /metrics on gateway.listen, to whoever can reach it") \
  S(gateway_ping_interval,    "gateway.ping_interval",           DURATION, "25s",                             RELOAD,  "from a client's pong to our next ping") \
  S(gateway_ping_timeout,     "gateway.ping_timeout",            DURATION, "20s",                             RELOAD,  "longest wait for a pong") \
  S(gateway_connect_timeout,  "gateway.connect_timeout",         DURATION, "45s",                             RELOAD,  "longest wait for a client's first CONNECT") \

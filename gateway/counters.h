@@ -41,7 +41,6 @@ struct counters {
 #undef COUNTER
     _Atomic uint64_t closed[CLOSE_REASONS_N];
     _Atomic uint64_t sessions[SESSION_STATES]; /* open now */
-    _Atomic uint64_t bytes_queued, bytes_unqueued; /* for clients: the difference waits */
     _Atomic uint64_t turns, turn_ns; /* awake */
 };
 

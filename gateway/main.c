@@ -202,6 +202,14 @@ static int listen_or_activated(const struct config *config, bool *is_ours, struc
     return net_listen(config->gateway_listen, error);
 }
 
+static void set_log_level(const struct config *config)
+{
+    enum log_level level;
+
+    if (log_level_find(config->log_level, &level))
+        log_set_level(level);
+}
+
 /* Read everything anew and hand it to the workers; a mistake anywhere changes nothing. */
 static void reload(struct gateway *gateway, struct snapshot **running, const char *path)
 {
@@ -215,6 +223,7 @@ static void reload(struct gateway *gateway, struct snapshot **running, const cha
     }
     if (config_frozen_differences((*running)->config, fresh->config, names, sizeof names) > 0)
         log_warning("only a restart changes %s", names);
+    set_log_level(fresh->config);
     set_connections(gateway, fresh->config);
     gateway_adopt(gateway, fresh);
     snapshot_put(running);
@@ -263,6 +272,7 @@ static int serve(struct snapshot **snapshot, const char *path)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    set_log_level((*snapshot)->config);
     if (set_bounds(&gateway, (*snapshot)->config, &error))
         gateway.listen_fd = listen_or_activated((*snapshot)->config, &is_ours, &error);
     if (gateway.listen_fd < 0 || !gateway_start(&gateway, *snapshot, &error)) {

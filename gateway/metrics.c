@@ -66,12 +66,12 @@ static void write_sessions(FILE *out, const struct gateway *gateway)
 
 static void write_gauges(FILE *out, const struct gateway *gateway)
 {
-    uint64_t ns = sum(gateway, offsetof(struct counters, turn_ns));
+    uint64_t ns = sum(gateway, offsetof(struct counters, turn_ns)), queued = 0;
 
+    for (unsigned i = 0; i < gateway->n_workers; i++)
+        queued += atomic_load_explicit(&gateway->worker[i].outboxes.bytes, memory_order_relaxed);
     head(out, "queued_bytes", "gauge", "bytes that wait to be written to clients");
-    fprintf(out, "sallyport_queued_bytes %" PRIu64 "\n",
-            sum(gateway, offsetof(struct counters, bytes_queued)) -
-                sum(gateway, offsetof(struct counters, bytes_unqueued)));
+    fprintf(out, "sallyport_queued_bytes %" PRIu64 "\n", queued);
     head(out, "descriptors", "gauge", "connections that hold a descriptor");
     fprintf(out, "sallyport_descriptors %" PRIu64 "\n", atomic_load(&gateway->descriptors));
     head(out, "workers", "gauge", "event threads");

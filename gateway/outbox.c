@@ -35,21 +35,32 @@ static void free_one(struct outbox *outbox)
     free(outbox);
 }
 
-struct outbox *outbox_borrow(struct outbox **free_list)
+/* There is one writer, so no read-modify-write is needed. */
+static void count(struct outbox *outbox, size_t bytes)
 {
-    struct outbox *outbox = *free_list;
+    _Atomic uint64_t *all = &outbox->pool->bytes;
+
+    outbox->bytes += bytes;
+    atomic_store_explicit(all, atomic_load_explicit(all, memory_order_relaxed) + bytes,
+                          memory_order_relaxed);
+}
+
+struct outbox *outbox_borrow(struct outbox_pool *pool)
+{
+    struct outbox *outbox = pool->free;
 
     if (outbox) {
-        *free_list = outbox->next_free;
+        pool->free = outbox->next_free;
         return outbox;
     }
     outbox = memory_zeroed(1, sizeof *outbox);
     outbox->ring = memory_new(FIRST_CAPACITY * sizeof(struct parcel *));
     outbox->mask = FIRST_CAPACITY - 1;
+    outbox->pool = pool;
     return outbox;
 }
 
-void outbox_return(struct outbox **free_list, struct outbox **outbox)
+void outbox_return(struct outbox **outbox)
 {
     struct outbox *o = *outbox;
 
@@ -58,22 +69,22 @@ void outbox_return(struct outbox **free_list, struct outbox **outbox)
         return;
     while (o->n > 0)
         drop_first(o);
-    o->bytes = 0;
+    count(o, -o->bytes);
     if (o->mask >= KEPT_CAPACITY) {
         free_one(o);
         return;
     }
-    o->next_free = *free_list;
-    *free_list = o;
+    o->next_free = o->pool->free;
+    o->pool->free = o;
 }
 
-void outbox_free_list(struct outbox **free_list)
+void outbox_pool_fini(struct outbox_pool *pool)
 {
-    while (*free_list) {
-        struct outbox *next = (*free_list)->next_free;
+    while (pool->free) {
+        struct outbox *next = pool->free->next_free;
 
-        free_one(*free_list);
-        *free_list = next;
+        free_one(pool->free);
+        pool->free = next;
     }
 }
 
@@ -83,7 +94,7 @@ void outbox_push(struct outbox *outbox, struct parcel *parcel)
         grow(outbox);
     parcel->references++;
     outbox->ring[(outbox->head + outbox->n++) & outbox->mask] = parcel;
-    outbox->bytes += parcel->packet->frames;
+    count(outbox, parcel->packet->frames);
 }
 
 int outbox_gather(const struct outbox *outbox, struct iovec *piece, int max)
@@ -107,7 +118,7 @@ struct packet *outbox_peek(const struct outbox *outbox, uint32_t i)
 
 void outbox_consume(struct outbox *outbox, size_t bytes)
 {
-    outbox->bytes -= bytes;
+    count(outbox, -bytes);
     while (bytes > 0) {
         size_t first = outbox->ring[outbox->head]->packet->frames - outbox->offset;
 

@@ -10,6 +10,7 @@
  * while there is something in it; an idle client has none.
  */
 struct outbox {
+    struct outbox_pool *pool;
     struct outbox *next_free;
     struct parcel **ring;
     uint32_t head, n, mask;
@@ -17,10 +18,16 @@ struct outbox {
     size_t bytes;    /* that remain */
 };
 
-/* From and to a worker's list of free ones. */
-struct outbox *outbox_borrow(struct outbox **free_list);
-void outbox_return(struct outbox **free_list, struct outbox **outbox); /* drops what is in it */
-void outbox_free_list(struct outbox **free_list);
+/* A worker's free ones, and the bytes that wait in all it has lent; written by its worker only, the
+ * bytes read by anyone. */
+struct outbox_pool {
+    struct outbox *free;
+    _Atomic uint64_t bytes;
+};
+
+struct outbox *outbox_borrow(struct outbox_pool *pool);
+void outbox_return(struct outbox **outbox); /* drops what is in it; NULL: nothing was lent */
+void outbox_pool_fini(struct outbox_pool *pool);
 
 /* Takes a reference of its own. */
 void outbox_push(struct outbox *outbox, struct parcel *parcel);

@@ -170,7 +170,7 @@ static void take_queued(struct session *session, struct payload *payload)
         outbox_consume(session->outbox, packet->frames);
     }
     if (session->outbox->n == 0)
-        outbox_return(&session->worker->free_outboxes, &session->outbox);
+        outbox_return(&session->outbox);
 }
 
 static void payload_answer(struct payload *payload, struct answer *answer)

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/memory.h"
 #include "gateway/http.h"
+#include "gateway/metrics.h"
 #include "gateway/polling.h"
 #include "gateway/websocket.h"
 #include "gateway/worker.h"
@@ -360,22 +361,59 @@ static void serve_client(struct request *request)
                                     .bytes = snapshot->client_bytes});
 }
 
-static void serve_other(struct request *request)
+static void serve_health(struct request *request)
+{
+    answer_json(request, 200, "{\"status\":\"ok\"}");
+}
+
+/* Whoever balances loads should send nobody here who would be refused. */
+static void serve_readiness(struct request *request)
+{
+    struct gateway *gateway = request_worker(request)->gateway;
+    bool is_full = atomic_load(&gateway->connections) >= atomic_load(&gateway->max_connections);
+
+    answer_json(request, is_full ? 503 : 200,
+                is_full ? "{\"status\":\"full\"}" : "{\"status\":\"ready\"}");
+}
+
+static void serve_metrics(struct request *request)
+{
+    struct answer answer = {.status = 200, .type = METRICS_TYPE};
+
+    answer.body = metrics_text(request_worker(request)->gateway, &answer.bytes);
+    request_add_header(request, "Cache-Control", "no-store");
+    request_answer(request, &answer);
+}
+
+/* What is read at this path; NULL: nothing. */
+static void (*find_page(const struct request *request))(struct request *request)
 {
     const struct snapshot *snapshot = request_worker(request)->snapshot;
     const char *path = request_path(request), *base = snapshot->config->gateway_path;
-    bool is_client =
-        strncmp(path, base, strlen(base)) == 0 && strcmp(path + strlen(base), "socket.io.js") == 0;
 
-    if (strcmp(path, "/healthz") != 0 && !(is_client && snapshot->client)) {
+    if (strcmp(path, "/healthz") == 0)
+        return serve_health;
+    if (strcmp(path, "/readyz") == 0)
+        return serve_readiness;
+    if (snapshot->config->gateway_metrics && strcmp(path, "/metrics") == 0)
+        return serve_metrics;
+    if (snapshot->client && strncmp(path, base, strlen(base)) == 0 &&
+        strcmp(path + strlen(base), "socket.io.js") == 0)
+        return serve_client;
+    return NULL;
+}
+
+static void serve_other(struct request *request)
+{
+    void (*serve)(struct request *) = find_page(request);
+
+    if (!serve) {
         answer_json(request, 404, "{\"error\":\"not found\"}");
     } else if (!is_method(request, "GET") && !is_method(request, "HEAD")) {
         request_add_header(request, "Allow", "GET, HEAD");
         answer_json(request, 405, "{\"error\":\"method not allowed\"}");
-    } else if (is_client) {
-        serve_client(request);
     } else {
-        answer_json(request, 200, "{\"status\":\"ok\"}");
+        serve(request);
     }
 }
 

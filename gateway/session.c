@@ -68,7 +68,7 @@ static bool is_blocked(const struct session *session)
 static void queue(struct session *session, struct parcel *parcel)
 {
     if (!session->outbox)
-        session->outbox = outbox_borrow(&session->worker->free_outboxes);
+        session->outbox = outbox_borrow(&session->worker->outboxes);
     outbox_push(session->outbox, parcel);
     session->worker->queued++;
     touch(session);
@@ -249,7 +249,7 @@ static void free_session(struct session *session)
     struct worker *worker = session->worker;
 
     websocket_release(session);
-    outbox_return(&worker->free_outboxes, &session->outbox);
+    outbox_return(&session->outbox);
     identity_put(&session->identity);
     directory_leave(worker->gateway->directory, session->address_place);
     atomic_fetch_sub(&worker->gateway->connections, 1);

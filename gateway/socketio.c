@@ -274,6 +274,8 @@ static void log_presence(const struct socket *socket, const char *what)
     const char *name = socket->session->worker->snapshot->config->gateway_log_claim;
     struct span path = TEXT_SPAN(name), space = rules_namespace_name(socket->space);
     char address[NET_ADDRESS_TEXT], id[SESSION_ID_TEXT + 1], who[256] = "a guest";
+    struct log_field fields[] = {
+        {"SALLYPORT_USER", NULL}, {"SALLYPORT_SOCKET", NULL}, {"SALLYPORT_REASON", NULL}};
     struct json_value value;
     ptrdiff_t length = 0;
 
@@ -290,8 +292,11 @@ static void log_presence(const struct socket *socket, const char *what)
         who[length < (ptrdiff_t)sizeof who ? length : (ptrdiff_t)sizeof who - 1] = '\0';
     }
     session_id_text(socket->entry.id, id);
-    log_info("%s: %s (socket %s, namespace %.*s, address %s)", what, who, id, (int)space.length,
-             space.at, net_address_text(&socket->session->address, address));
+    fields[0].value = who;
+    fields[1].value = id;
+    fields[2].value = socket->has_left ? what : NULL;
+    log_with(LOG_LEVEL_INFO, fields, 3, "%s: %s (socket %s, namespace %.*s, address %s)", what, who,
+             id, (int)space.length, space.at, net_address_text(&socket->session->address, address));
 }
 
 static void join_user_room(struct socket *socket)

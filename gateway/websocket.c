@@ -379,7 +379,7 @@ static ssize_t write_some(struct session *session)
 /* Everything is written: a closing client gets our end of the stream. */
 static void written(struct session *session)
 {
-    outbox_return(&session->worker->free_outboxes, &session->outbox);
+    outbox_return(&session->outbox);
     block(session, false);
     if (session->state == SESSION_CLOSING && !session->has_shut) {
         session->has_shut = true;

@@ -292,7 +292,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
 static void fini(struct worker *worker)
 {
     parcel_put(&worker->ping_parcel);
-    outbox_free_list(&worker->free_outboxes);
+    outbox_pool_fini(&worker->outboxes);
     websocket_free_leases(worker);
     presence_fini(worker);
     rooms_fini(&worker->rooms);

@@ -39,7 +39,7 @@ struct worker {
     struct table online; /* users whose home this is: see presence.c */
     struct table polled; /* sessions that poll, by their id: see polling.c */
     struct parcel *ping_parcel;
-    struct outbox *free_outboxes;
+    struct outbox_pool outboxes;
     struct lease *free_leases;
     uint64_t queued;          /* deliveries since the last flush */
     struct event *event;      /* the one being dispatched; too large for the stack of every call */

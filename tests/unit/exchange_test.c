@@ -87,7 +87,8 @@ static void attachments_follow_as_binary_frames(void **state)
 
 static void an_outbox_keeps_order_and_partial_writes(void **state)
 {
-    struct outbox *free_list = NULL, *outbox = outbox_borrow(&free_list);
+    struct outbox_pool pool = {0};
+    struct outbox *outbox = outbox_borrow(&pool);
     struct iovec piece[100];
     char all[4096];
     size_t total = 0, sent = 0;
@@ -105,6 +106,7 @@ static void an_outbox_keeps_order_and_partial_writes(void **state)
         parcel_put(&parcel);
     }
     assert_int_equal(outbox->bytes, 180);
+    assert_int_equal(pool.bytes, 180);
     while (outbox->n > 0) {
         int n = outbox_gather(outbox, piece, 7);
 
@@ -125,24 +127,26 @@ static void an_outbox_keeps_order_and_partial_writes(void **state)
         assert_memory_equal(all + 3 * i, text, 3);
     }
     assert_int_equal(outbox->bytes, 0);
-    outbox_return(&free_list, &outbox);
-    assert_non_null(free_list);
-    outbox_free_list(&free_list);
+    outbox_return(&outbox);
+    assert_non_null(pool.free);
+    assert_int_equal(pool.bytes, 0);
+    outbox_pool_fini(&pool);
 }
 
 static void a_returned_outbox_drops_what_it_held(void **state)
 {
-    struct outbox *free_list = NULL, *outbox = outbox_borrow(&free_list);
+    struct outbox_pool pool = {0};
+    struct outbox *outbox = outbox_borrow(&pool);
     struct parcel *parcel = parcel_new(packet_new_ready("abc", 3));
 
     (void)state;
     outbox_push(outbox, parcel);
     outbox_push(outbox, parcel);
     assert_int_equal(parcel->references, 3);
-    outbox_return(&free_list, &outbox);
+    outbox_return(&outbox);
     assert_int_equal(parcel->references, 1);
     parcel_put(&parcel);
-    outbox_free_list(&free_list);
+    outbox_pool_fini(&pool);
 }
 
 struct letter {

@@ -1,0 +1,74 @@
+/* What the gateway says of itself: /healthz, /readyz, /metrics. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { instance, request, until } from '../lib.mjs';
+
+const rules = 'namespace "/" { authenticate required; on "say" { emit all; ack true } }';
+
+/* name{labels} → number, and every line of the text is of the format. */
+function read(text) {
+    const values = new Map();
+
+    for (const line of text.trimEnd().split('\n')) {
+        if (/^# (HELP sallyport_\w+ .+|TYPE sallyport_\w+ (counter|gauge|summary))$/.test(line)) continue;
+        const found = /^(sallyport_\w+(?:\{\w+="[^"]+"\})?) (\d+(?:\.\d+)?)$/.exec(line);
+        assert.ok(found, `no line of the format: ${line}`);
+        assert.ok(!values.has(found[1]), `${found[1]} stands twice`);
+        values.set(found[1], Number(found[2]));
+    }
+    return values;
+}
+
+test('metrics are closed until they are opened', async (t) => {
+    const sp = await instance(t, { rules, login: false });
+
+    assert.equal((await request(`${sp.url}/metrics`)).status, 404);
+    assert.equal((await request(`${sp.url}/healthz`)).status, 200);
+    assert.equal((await request(`${sp.url}/healthz`, { method: 'POST' })).status, 405);
+});
+
+test('metrics count what happens, on all workers together', async (t) => {
+    const sp = await instance(t, { rules, login: false, users: { ann: {} },
+        settings: { 'gateway.metrics': true, 'gateway.workers': 4 } });
+    const metrics = async () => {
+        const answer = await request(`${sp.url}/metrics`);
+
+        assert.equal(answer.status, 200);
+        assert.match(answer.headers['content-type'], /^text\/plain; version=0\.0\.4/);
+        return read(answer.body.toString());
+    };
+    const before = await metrics();
+    const clients = [];
+
+    for (let i = 0; i < 5; i++) clients.push(await sp.connected({ token: sp.token('ann') }));
+    for (const client of clients) await client.emitWithAck('say', 'x');
+    assert.equal(await sp.raw('', {}).status(), 101);
+
+    const after = await metrics();
+    const grown = (name) => after.get(name) - before.get(name);
+
+    assert.equal(grown('sallyport_connects_total'), 5);
+    assert.equal(grown('sallyport_events_total'), 5);
+    assert.equal(grown('sallyport_events_relayed_total'), 5);
+    assert.ok(grown('sallyport_deliveries_total') >= 25 + 5);
+    assert.equal(after.get('sallyport_sessions{state="websocket"}'), 6);
+    assert.equal(after.get('sallyport_workers'), 4);
+    assert.ok(grown('sallyport_turn_seconds_sum') > 0 && grown('sallyport_turn_seconds_count') > 0);
+    for (const client of clients) client.disconnect();
+    await until(async () => (await metrics()).get('sallyport_closed_total{reason="client_closed"}') >= 5,
+        'the ends to be counted');
+    await until(async () => (await metrics()).get('sallyport_queued_bytes') === 0, 'nothing to wait');
+});
+
+test('a full house is alive, but not ready', async (t) => {
+    const sp = await instance(t, { rules, login: false, settings: { 'gateway.limits.connections': 1 } });
+
+    assert.equal((await request(`${sp.url}/readyz`)).status, 200);
+    const only = sp.raw();
+    assert.equal(await only.status(), 101);
+    assert.equal((await request(`${sp.url}/readyz`)).status, 503);
+    assert.equal((await request(`${sp.url}/healthz`)).status, 200);
+    only.ws.close();
+    await only.closed();
+    await until(async () => (await request(`${sp.url}/readyz`)).status === 200, 'room again');
+});
