@@ -1,7 +1,9 @@
 /* What the gateway says of itself: /healthz, /readyz, /metrics. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import test from 'node:test';
-import { instance, request, until } from '../lib.mjs';
+import { instance, request, tree, until } from '../lib.mjs';
 
 const rules = 'namespace "/" { authenticate required; on "say" { emit all; ack true } }';
 
@@ -71,4 +73,16 @@ test('a full house is alive, but not ready', async (t) => {
     only.ws.close();
     await only.closed();
     await until(async () => (await request(`${sp.url}/readyz`)).status === 200, 'room again');
+});
+
+test('the dashboard asks only for what is served', async (t) => {
+    const sp = await instance(t, { rules, login: false, settings: { 'gateway.metrics': true } });
+    const served = new Set([...read((await request(`${sp.url}/metrics`)).body.toString()).keys()]
+        .map((name) => name.replace(/\{.*/, '')));
+    const dashboard = fs.readFileSync(path.join(tree, 'deploy/grafana/sallyport-gateway.json'), 'utf8');
+    const asked = new Set(dashboard.match(/sallyport_\w+/g));
+
+    JSON.parse(dashboard);
+    assert.ok(asked.size > 15);
+    assert.deepEqual([...asked].filter((name) => !served.has(name)), []);
 });
