@@ -1,0 +1,71 @@
+/* What a hostile client found once, and must not find again. */
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { instance } from '../lib.mjs';
+
+const rules = 'namespace "/" { authenticate required; on "join" { join "r$1"; ack true } on "say" { ack true } }';
+
+test('a token that expires between the handshake and CONNECT is an expired one', async (t) => {
+    const sp = await instance(t, { rules, login: false, users: { ann: {} } });
+    const raw = sp.raw(`&token=${sp.token('ann', { lifetime: '1s' })}`);
+
+    assert.equal(await raw.status(), 101);
+    await sleep(2100);
+    raw.send('40');
+    assert.match(await raw.receive(), /^0/);
+    assert.match(await raw.receive(), /^44.*jwt expired/);
+});
+
+test('rooms without a limit: more than a short number counts', async (t) => {
+    const sp = await instance(t, { rules, login: false, users: { ann: {} },
+        settings: { 'gateway.limits.rooms': 0, 'gateway.limits.events_per_second': 0 } });
+    const raw = sp.raw(`&token=${sp.token('ann')}`);
+
+    assert.equal(await raw.status(), 101);
+    raw.send('40');
+    for (let i = 0; i < 33000; i++) raw.send(`42["join",${i}]`);
+    raw.send('421["say"]');
+    while (await raw.receive() !== '431[true]');
+});
+
+test('whoever only comes and goes is closed', async (t) => {
+    const sp = await instance(t, { rules, login: false, users: { ann: {} } });
+    const raw = sp.raw(`&token=${sp.token('ann')}`);
+
+    assert.equal(await raw.status(), 101);
+    for (let i = 0; i < 300; i++) { raw.send('40'); raw.send('41'); }
+    assert.equal((await raw.closed()).code, 1008);
+});
+
+test('nothing is gathered for whoever is not in a namespace', async (t) => {
+    const sp = await instance(t, { rules, login: false, users: { ann: {} } });
+    const raw = sp.raw();
+
+    assert.equal(await raw.status(), 101);
+    raw.send('452-["say",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]');
+    assert.equal((await raw.closed()).code, 1002);
+});
+
+test('bodies that are still arriving are bounded together', async (t) => {
+    const sp = await instance(t, { rules, login: false, settings: { 'gateway.limits.body_bytes': '128KiB' } });
+    const { hostname, port } = new URL(sp.url);
+    const sid = 'A'.repeat(20);
+    const begin = () => new Promise((resolve) => {
+        const socket = net.connect(Number(port), hostname);
+        let heard = '';
+
+        t.after(() => socket.destroy());
+        socket.on('data', (data) => { heard += data; });
+        socket.on('error', () => {});
+        socket.on('close', () => resolve(heard));
+        socket.write(`POST /socket.io/?EIO=4&transport=polling&sid=${sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\nConnection: close\r\n\r\n`);
+        socket.write(Buffer.alloc(50000, 0x34));
+        setTimeout(() => socket.write(Buffer.alloc(10000, 0x34)), 400);
+    });
+    const heard = await Promise.all([begin(), begin(), begin(), begin()]);
+    const statuses = heard.map((text) => text.slice(9, 12)).sort();
+
+    assert.deepEqual(statuses, ['400', '503', '503', '503'], 'only one has room; its session is unknown');
+});
