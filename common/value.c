@@ -72,6 +72,8 @@ static const struct {
     {SETTING_gateway_ping_interval, 1, 10 * DAYS},
     {SETTING_gateway_ping_timeout, 1, 10 * DAYS},
     {SETTING_gateway_shutdown_spread, 0, HOURS},
+    {SETTING_gateway_expiry_grace, 0, HOURS},
+    {SETTING_gateway_expiry_notice, 0, HOURS},
     {SETTING_limits_max_payload, KIB, 64 * MIB},
     {SETTING_limits_packet_bytes, KIB, GIB},
     {SETTING_limits_attachments, 0, 256},

@@ -78,6 +78,10 @@ struct row {
 const struct row *compiler_row(struct compiler *compiler, const struct row *rows, size_t n,
                                const char *what);
 
+/* Warn of a room at `at` that the client alone chooses, unless a guard has had its say. */
+void compiler_warn_of_open_room(struct compiler *compiler, const struct lexer *lexer,
+                                const char *at);
+
 /* One statement of a rule, up to what ends it. */
 bool statement_read(struct compiler *compiler);
 

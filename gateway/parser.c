@@ -105,32 +105,81 @@ static bool same_guard(const struct guard *a, const struct guard *b)
     return true;
 }
 
-/* Does `first` hold whenever `second` does, as far as one can see? */
-static bool always_precedes(const struct rule *first, const struct rule *second)
+static bool has_guard(const struct rule *rule, const struct guard *guard)
 {
-    for (uint16_t i = 0; i < first->n_guards; i++) {
-        uint16_t j = 0;
+    for (uint16_t i = 0; i < rule->n_guards; i++)
+        if (same_guard(&rule->guard[i], guard))
+            return true;
+    return false;
+}
 
-        while (j < second->n_guards && !same_guard(&first->guard[i], &second->guard[j]))
-            j++;
-        if (j == second->n_guards)
+/* Does `first` hold whenever `second` does, as far as one can see, if `given` (may be NULL) holds?
+ */
+static bool always_precedes(const struct rule *first, const struct rule *second,
+                            const struct guard *given)
+{
+    for (uint16_t i = 0; i < first->n_guards; i++)
+        if (!has_guard(second, &first->guard[i]) && !(given && same_guard(&first->guard[i], given)))
             return false;
-    }
     return true;
+}
+
+/* The guard that holds exactly when this one does not; false: there is none. */
+static bool opposite(const struct guard *guard, struct guard *other)
+{
+    static const int8_t kinds[] = {[GUARD_SET] = GUARD_UNSET,
+                                   [GUARD_UNSET] = GUARD_SET,
+                                   [GUARD_USER] = GUARD_GUEST,
+                                   [GUARD_GUEST] = GUARD_USER};
+
+    if (guard->kind > GUARD_GUEST)
+        return false;
+    *other = *guard;
+    other->kind = (uint8_t)kinds[guard->kind];
+    return true;
+}
+
+/*
+ * The rule of `rules` after which `rule` is never reached; NULL: there is none.  Also one that
+ * takes what another left: `require set a` and `require unset a` before a rule without either.
+ */
+static const struct rule *obstacle(const struct rule *rules, const struct rule *rule)
+{
+    struct guard other;
+
+    for (const struct rule *last = rules; last; last = last->next) {
+        if (always_precedes(last, rule, NULL))
+            return last;
+        for (uint16_t i = 0; i < last->n_guards; i++) {
+            if (!opposite(&last->guard[i], &other) || !always_precedes(last, rule, &last->guard[i]))
+                continue;
+            for (const struct rule *first = rules; first != last; first = first->next)
+                if (always_precedes(first, rule, &other))
+                    return last;
+        }
+    }
+    return NULL;
 }
 
 static bool add_rule(struct compiler *c, const char *at, struct trigger *trigger)
 {
     struct rule *rule = end_rule(c, at), **last = &trigger->rules;
+    const struct rule *before = obstacle(trigger->rules, rule);
 
     if (++c->rules->n_rules > PROGRAM_RULES)
         return lexer_fail(&c->lexer, at, "there are more than %d rules", PROGRAM_RULES);
-    for (; *last; last = &(*last)->next)
-        if (always_precedes(*last, rule))
-            return lexer_fail(&c->lexer, at,
-                              "this rule can never be reached: the one of the same name in line %u "
-                              "holds whenever this one does",
-                              (*last)->line);
+    if (before && always_precedes(before, rule, NULL))
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never be reached: the one of the same name in line %u "
+                          "holds whenever this one does",
+                          before->line);
+    if (before)
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never be reached: the one of the same name in line %u "
+                          "takes all that those before it leave",
+                          before->line);
+    while (*last)
+        last = &(*last)->next;
     *last = rule;
     return true;
 }

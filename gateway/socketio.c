@@ -320,6 +320,7 @@ static void leave(struct socket *socket, const char *reason)
         return;
     socket->has_left = true;
     twostep_end(socket);
+    expiry_forget(socket);
     if (socket->is_admitted) {
         run_moment(socket, MOMENT_DISCONNECTING, reason);
         rooms_leave_all(worker, socket);
@@ -485,6 +486,7 @@ static void admit(struct socket *socket)
     if (socket->identity)
         join_user_room(socket);
     presence_update(socket, false);
+    expiry_watch(socket);
     log_presence(socket, "connected");
 }
 
@@ -911,6 +913,7 @@ void socketio_authenticated(struct socket *socket)
         join_user_room(socket);
         rooms_list(worker_of(socket), socket, rules_asks_members(socket->space));
         presence_update(socket, false);
+        expiry_watch(socket);
         log_presence(socket, "authenticated");
     }
     if (!socket->has_left)

@@ -2,6 +2,7 @@
 #define GATEWAY_SOCKETIO_H
 
 #include "gateway/directory.h"
+#include "gateway/expiry.h"
 #include "gateway/relay.h"
 #include "gateway/session.h"
 
@@ -12,6 +13,7 @@
  */
 struct socket {
     struct socket_entry entry; /* its public id */
+    struct expiry expiry;      /* of its token */
     struct session *session;
     struct socket *next; /* of the session; or of what is freed when the turn ends */
     const struct rules_namespace *space;
@@ -19,6 +21,7 @@ struct socket {
     struct membership *room;
     uint32_t n_rooms, room_capacity;
     bool is_admitted; /* false: it still has to authenticate, and is nowhere */
+    bool is_warned;   /* that its token expires */
     bool has_left;    /* gone from every room; only waits to be freed */
     bool is_listed;   /* on the rosters of its rooms: see roster.h */
     bool is_present;  /* counted at its user's home: see presence.h */

@@ -147,14 +147,13 @@ static bool read_variable(struct compiler *c, uint16_t *slot)
     return template_variable(c, l, at, name, slot);
 }
 
-/* The warning of a room that the client alone chooses. */
-static void warn_of_open_room(struct compiler *c, const char *at)
+void compiler_warn_of_open_room(struct compiler *c, const struct lexer *l, const char *at)
 {
     char place[512], text[768];
 
     if (c->is_guarded || !c->warn)
         return;
-    lexer_place(&c->lexer, at, place, sizeof place);
+    lexer_place(l, at, place, sizeof place);
     snprintf(text, sizeof text,
              "%s: warning: any client can name any room here: add a `require`, such as `require "
              "claim rooms $1`, or a fixed beginning, such as \"room:$1\"",
@@ -170,7 +169,7 @@ static bool read_room(struct compiler *c, struct template *room, bool is_warned_
     if (!template_room(c, &c->lexer, room, &is_client_only))
         return false;
     if (is_warned_of && is_client_only)
-        warn_of_open_room(c, at);
+        compiler_warn_of_open_room(c, &c->lexer, at);
     return true;
 }
 

@@ -206,6 +206,7 @@ static bool read_room(struct builder *b, struct lexer *l, const struct value_row
     struct template *room = program_alloc(&b->compiler->rules->blocks, 1, sizeof *room);
     struct compiler *c = b->compiler;
     bool is_client_only;
+    const char *at;
 
     if (c->is_in_room)
         return lexer_fail(l, l->at, "a room that is counted cannot be named by a count");
@@ -215,11 +216,15 @@ static bool read_room(struct builder *b, struct lexer *l, const struct value_row
                                      : "a room in parentheses, as in `$members(\"hall\")`");
     lexer_skip_blank(l);
     c->is_in_room = true;
+    at = l->at;
     if (!template_room(c, l, room, &is_client_only))
         return false;
     c->is_in_room = false;
-    if (row->op == PIECE_MEMBERS)
+    if (row->op == PIECE_MEMBERS) {
         c->space->asks_members = true;
+        if (is_client_only)
+            compiler_warn_of_open_room(c, l, at);
+    }
     lexer_skip_blank(l);
     if (!lexer_take(l, ')'))
         return lexer_expected(l, "`)`");

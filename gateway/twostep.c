@@ -86,13 +86,20 @@ static void tell_authenticated(struct socket *socket, const uint64_t *id)
 /* Who has authenticated goes on with a fresh token, if it is theirs. */
 static void renew(struct socket *socket, const uint64_t *id, struct identity *fresh)
 {
+    struct session *session = socket->session;
+
     if (!identity_is_same_user(socket->identity, fresh)) {
         identity_put(&fresh);
         refuse_because(socket, id, TEXT("\"the token is another user's\""));
         return;
     }
+    if (session->identity && identity_is_same_user(session->identity, fresh)) {
+        identity_put(&session->identity); /* the handshake's is the one for further namespaces */
+        session->identity = identity_get(fresh);
+    }
     identity_put(&socket->identity);
     socket->identity = fresh;
+    expiry_watch(socket);
     tell_authenticated(socket, id);
 }
 

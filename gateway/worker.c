@@ -28,7 +28,7 @@
 #define EVENTS_A_TURN 256
 #define PRESSURE_MARK 4096  /* letters in a peer's mailbox above which clients are not read */
 #define MUCH_QUEUED   16384 /* deliveries after which clients are written to before the turn ends */
-#define MAX_WAIT_MS   1000
+#define MAX_WAIT_MS   500   /* so that the wall clock is looked at in time */
 #define GREETING_MS                                                                                \
     5 /* Engine.IO 3's clients get the open packet in a read of its own, after the 101: there are  \
          some, also in its public test suite, that listen only once they have heard of that */
@@ -154,6 +154,7 @@ static void turn(struct worker *worker)
     uint64_t next_ms = run_timers(worker);
     int n;
 
+    expiry_run(worker);
     if (worker->is_stopping)
         close_some(worker);
     end_turn(worker);
@@ -278,6 +279,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     worker->mailbox_watch.ready = watch_mailbox;
     rooms_init(&worker->rooms);
     table_init(&worker->polled);
+    expiry_init(&worker->expiry, clock_wall_s());
     table_init(&worker->online);
     init_lists(worker);
     set_snapshot(worker, snapshot_get(snapshot));

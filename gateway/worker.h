@@ -2,6 +2,7 @@
 #define GATEWAY_WORKER_H
 
 #include "gateway/counters.h"
+#include "gateway/expiry.h"
 #include "gateway/mailbox.h"
 #include "gateway/rooms.h"
 #include "gateway/session.h"
@@ -37,6 +38,7 @@ struct worker {
     struct timer_list greeting, ping, pong, silence, connect, upgrade, close, request, authenticate,
         grace;
     struct table online; /* users whose home this is: see presence.c */
+    struct expiry_wheel expiry;
     struct table polled; /* sessions that poll, by their id: see polling.c */
     struct parcel *ping_parcel;
     struct outbox_pool outboxes;
