@@ -324,6 +324,12 @@ static const struct {
      "r:2:33: `$reason` cannot stand in `when user online`: that is about all sockets of a user together, and knows `$user`, `all` and rooms only"},
     {IN("when user online { emit all \"a\" }\nwhen user online { emit all \"b\" }"),
      "r:3:1: this rule can never be reached: the one of the same name in line 2 holds whenever this one does"},
+    {IN("authenticate optional\non \"x\" { require user }\non \"x\" { require guest }\non \"x\" {}"),
+     "r:5:1: this rule can never be reached: the one of the same name in line 4 takes all that those before it leave"},
+    {IN("on \"x\" { require set a }\non \"x\" { require count 1; set a 1 }\non \"x\" { require unset a }\non \"x\" { require count 2 }"),
+     "r:5:1: this rule can never be reached: the one of the same name in line 4 takes all that those before it leave"},
+    {IN("on \"x\" { require unset a; require count 2 }\non \"x\" { require set a }\non \"x\" { require count 2; set a 1 }"),
+     "r:4:1: this rule can never be reached: the one of the same name in line 3 takes all that those before it leave"},
     {IN("when user {}"),
      "r:2:11: expected a moment of a user: online or offline; found `{`"},
     {IN("when user ofline {}"),
@@ -790,6 +796,9 @@ static void a_room_that_any_client_can_name_is_a_warning(void **state)
     static const struct {
         const char *rules, *place;
     } cases[] = {
+        {ON("ack $members(\"$1\")"), "r:2:23:"},
+        {ON("require claim rooms $1; ack $members(\"$1\")"), NULL},
+        {ON("ack $members(\"room:$1\")"), NULL},
         {ON("join \"$1\""), "r:2:15: warning: "},
         {ON("limit 1 per 1s; join \"$auth.a$event\""), "r:2:31: warning: "},
         {ON("require string $1; require count 1; emit to \"$1\""), "r:2:54: warning: "},
