@@ -27,6 +27,10 @@ struct database *connection_open(const struct schema *schema, const char *path, 
 struct database *connection_open_reader(const struct schema *schema, const char *path,
                                         struct error *error);
 
+/* What this connection writes from now on may be lost with the power (never with a crash of ours),
+ * or not: for what is written often and matters for minutes. */
+bool database_relax(struct database *database, bool relaxed);
+
 /* BEGIN IMMEDIATE; and COMMIT where `result` is DB_OK, else ROLLBACK.  What then holds. */
 enum db_result database_begin(struct database *database);
 enum db_result database_end(struct database *database, enum db_result result);

@@ -191,6 +191,13 @@ enum db_result database_write(struct database *database, sqlite3_stmt *statement
     return result;
 }
 
+bool database_relax(struct database *database, bool relaxed)
+{
+    const char *pragma = relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL";
+
+    return sqlite3_exec(database->sqlite, pragma, NULL, NULL, NULL) == SQLITE_OK;
+}
+
 enum db_result database_begin(struct database *database)
 {
     return sqlite3_exec(database->sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK

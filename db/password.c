@@ -53,15 +53,17 @@ static bool parse(const char *hash, struct phc *phc)
 }
 
 /* Not crypto_pwhash_str_verify: that calls a password wrong when there was no memory to look. */
-static enum password_result compare(const char *password, size_t bytes, const struct phc *phc)
+static enum password_result compare(const char *password, size_t bytes, const struct phc *phc,
+                                    unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES])
 {
-    unsigned char digest[sizeof phc->digest];
+    unsigned char digest[sizeof phc->digest] = {0};
     enum password_result result = PASSWORD_FAILED;
 
     if (crypto_pwhash(digest, sizeof digest, password, bytes, phc->salt, phc->passes,
                       phc->memory_bytes, crypto_pwhash_ALG_ARGON2ID13) == 0)
         result =
             sodium_memcmp(digest, phc->digest, sizeof digest) ? PASSWORD_WRONG : PASSWORD_RIGHT;
+    crypto_generichash(fingerprint, PASSWORD_FINGERPRINT_BYTES, digest, sizeof digest, NULL, 0);
     sodium_memzero(digest, sizeof digest);
     return result;
 }
@@ -73,7 +75,8 @@ bool password_hash(const char *password, size_t bytes, char hash[PASSWORD_HASH_S
                                                        crypto_pwhash_ALG_ARGON2ID13) == 0;
 }
 
-enum password_result password_verify(const char *password, size_t bytes, const char *hash)
+enum password_result password_verify(const char *password, size_t bytes, const char *hash,
+                                     unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES])
 {
     bool too_long = bytes > PASSWORD_MAX_BYTES, is_readable;
     enum password_result result;
@@ -82,7 +85,7 @@ enum password_result password_verify(const char *password, size_t bytes, const c
     if (sodium_init() < 0)
         return PASSWORD_FAILED;
     is_readable = hash && parse(hash, &phc);
-    result = compare(password, too_long ? 0 : bytes, is_readable ? &phc : &nobody);
+    result = compare(password, too_long ? 0 : bytes, is_readable ? &phc : &nobody, fingerprint);
     if (result == PASSWORD_FAILED || (hash && !is_readable))
         return PASSWORD_FAILED;
     return hash && !too_long ? result : PASSWORD_WRONG;

@@ -17,12 +17,16 @@ bool password_hash(const char *password, size_t bytes, char hash[PASSWORD_HASH_S
 
 enum password_result { PASSWORD_RIGHT, PASSWORD_WRONG, PASSWORD_FAILED };
 
+/* Tells one wrong password for a user from another; to guess it from this costs an Argon2id too. */
+#define PASSWORD_FINGERPRINT_BYTES 16
+
 /*
  * Always costs exactly one Argon2id, whatever is passed.  `hash` NULL, for a user who does not
  * exist: the work of today's setting against a hash nobody's password has, then PASSWORD_WRONG; so
  * does a password too long.  PASSWORD_FAILED: no memory, or a hash in a form we do not know (after
- * the same work).
+ * the same work).  `fingerprint` is filled unless there was no memory.
  */
-enum password_result password_verify(const char *password, size_t bytes, const char *hash);
+enum password_result password_verify(const char *password, size_t bytes, const char *hash,
+                                     unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES]);
 
 #endif

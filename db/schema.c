@@ -58,6 +58,28 @@ static const char *const main_steps[] = {
     "  expires_s  INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX access_tokens_session ON access_tokens (session_id);",
+    /* `kind`: enum throttle_kind.  Who was guessed at stands there as a keyed hash, since people type
+     * passwords for names; it is empty where it is all who were.  `ticket_s`: from when the one next
+     * attempt is free. */
+    "CREATE TABLE secrets (name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE throttle ("
+    "  kind        INTEGER NOT NULL,"
+    "  network     TEXT    NOT NULL,"
+    "  subject     BLOB    NOT NULL,"
+    "  failures    INTEGER NOT NULL,"
+    "  until_s     INTEGER NOT NULL,"
+    "  last_s      INTEGER NOT NULL,"
+    "  ticket_s    INTEGER NOT NULL,"
+    "  fingerprint BLOB    NOT NULL,"
+    "  PRIMARY KEY (kind, network, subject)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX throttle_last ON throttle (last_s);"
+    "CREATE TABLE known_networks ("
+    "  user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,"
+    "  network TEXT    NOT NULL,"
+    "  last_s  INTEGER NOT NULL,"
+    "  PRIMARY KEY (user_id, network)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 #define USER "SELECT id, name, hash, claims, disabled, created_s, changed_s FROM users "
@@ -96,6 +118,20 @@ static const char *const main_statements[STATEMENTS] = {
     [ACCESS_LIST_USER]    = "SELECT jti FROM access_tokens WHERE session_id IN (SELECT id FROM sessions WHERE user_id = ?1) AND issued_s > ?2",
     [ACCESS_SESSION]      = "SELECT session_id FROM access_tokens WHERE jti = ?1",
     [ACCESS_PRUNE]        = "DELETE FROM access_tokens WHERE session_id = ?1 AND expires_s <= ?2",
+
+    [SECRET_FIND]     = "SELECT value FROM secrets WHERE name = ?1",
+    [SECRET_ADD]      = "INSERT OR IGNORE INTO secrets VALUES (?1, ?2)",
+    [THROTTLE_FIND]   = "SELECT failures, until_s, last_s, ticket_s, fingerprint FROM throttle WHERE kind = ?1 AND network = ?2 AND subject = ?3",
+    [THROTTLE_SET]    = "INSERT OR REPLACE INTO throttle (kind, network, subject, failures, until_s, last_s, ticket_s, fingerprint)"
+                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [THROTTLE_DELETE] = "DELETE FROM throttle WHERE kind = ?1 AND network = ?2 AND subject = ?3",
+    [THROTTLE_LIST]   = "SELECT kind, network, subject, failures, until_s, last_s FROM throttle ORDER BY last_s DESC",
+    [THROTTLE_CLEAR]  = "DELETE FROM throttle WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR network = ?2)",
+    [THROTTLE_PRUNE]  = "DELETE FROM throttle WHERE last_s < ?1",
+    [NETWORK_FIND]    = "SELECT last_s FROM known_networks WHERE user_id = ?1 AND network = ?2",
+    [NETWORK_SET]     = "INSERT OR REPLACE INTO known_networks VALUES (?1, ?2, ?3)",
+    [NETWORK_TRIM]    = "DELETE FROM known_networks WHERE user_id = ?1 AND network NOT IN"
+                        " (SELECT network FROM known_networks WHERE user_id = ?1 ORDER BY last_s DESC LIMIT ?2)",
 };
 
 const struct schema schema_main = {

@@ -1,5 +1,6 @@
 /*
- * Is this the user?  Exactly one Argon2id whatever the name, so that time does not tell who exists.
+ * Is this the user?  The same work whatever the name, so that time does not tell who exists: one
+ * look-up, one attempt counted, exactly one Argon2id, one attempt settled.
  * How a body is read is the business of fields.c, what a user is given that of grant.c.
  */
 #include "login-fcgi/login.h"
@@ -8,6 +9,7 @@
 #include "common/log.h"
 #include "db/password.h"
 #include "db/sessions.h"
+#include "db/throttle.h"
 #include "db/users.h"
 #include "login-fcgi/fields.h"
 #include "login-fcgi/grant.h"
@@ -66,33 +68,77 @@ static void accept(const struct attempt *attempt, struct user *user)
     refuse(attempt->answer);
 }
 
-/*
- * `user` is NULL where there is none of that name; the name is then not logged, for people type
- * passwords there.
- */
-static void decide(const struct attempt *attempt, struct user *user)
+/* Who it was, for the log.  A name that is nobody's is not: people type passwords there. */
+static const char *name_of(const struct user *user)
 {
-    enum password_result result = password_verify(attempt->password->text, attempt->password->bytes,
-                                                  user ? user->hash : NULL);
+    return user ? user->name : "an unknown user";
+}
 
-    if (result == PASSWORD_FAILED) {
+static void refuse_to_guess(const struct attempt *attempt, const struct user *user, unsigned wait_s)
+{
+    log_info("login: refused, too many attempts for %s from %s", name_of(user), attempt->client);
+    answer_error(attempt->answer, 429, "too many attempts; come again later");
+    attempt->answer->retry_after_s = wait_s;
+}
+
+static void log_refusal(const struct attempt *attempt, const struct user *user,
+                        enum password_result result)
+{
+    if (!user)
+        log_info("login: refused, unknown user, from %s", attempt->client);
+    else if (result == PASSWORD_WRONG)
+        log_info("login: refused, wrong password for %s from %s", user->name, attempt->client);
+    else
+        log_info("login: refused, %s is disabled, from %s", user->name, attempt->client);
+}
+
+/* `user` is NULL where there is none of that name. */
+static void decide(const struct attempt *attempt, struct user *user,
+                   const struct throttle_attempt *throttle)
+{
+    struct database *database = attempt->stores->database;
+    unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES] = {0};
+    enum password_result result = password_verify(attempt->password->text, attempt->password->bytes,
+                                                  user ? user->hash : NULL, fingerprint);
+    bool is_right = result == PASSWORD_RIGHT && user && !user->disabled;
+    enum throttle_outcome outcome = result == PASSWORD_FAILED ? THROTTLE_UNDECIDED
+                                    : is_right                ? THROTTLE_RIGHT
+                                                              : THROTTLE_WRONG;
+
+    if (throttle_settle(database, throttle, outcome, fingerprint, clock_wall_s()) != DB_OK) {
+        grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
+    } else if (result == PASSWORD_FAILED) {
         grant_give_up(attempt->answer, "cannot verify a password",
                       "no memory, or the hash is in no known form");
-    } else if (!user) {
-        log_info("login: refused, unknown user, from %s", attempt->client);
-        refuse(attempt->answer);
-    } else if (result == PASSWORD_WRONG) {
-        log_info("login: refused, wrong password for %s from %s", user->name, attempt->client);
-        refuse(attempt->answer);
-    } else if (user->disabled) {
-        log_info("login: refused, %s is disabled, from %s", user->name, attempt->client);
-        refuse(attempt->answer);
-    } else {
+    } else if (is_right) {
         accept(attempt, user);
+    } else {
+        log_refusal(attempt, user, result);
+        refuse(attempt->answer);
     }
 }
 
-static void try(const struct attempt *attempt)
+static void try(const struct attempt *attempt, struct user *user)
+{
+    struct database *database = attempt->stores->database;
+    struct throttle_attempt throttle;
+    unsigned wait_s;
+
+    switch (throttle_reserve(database, attempt->username->text, user ? user->id : 0,
+                             attempt->client, clock_wall_s(), &throttle, &wait_s)) {
+    case THROTTLE_PASS:
+        decide(attempt, user, &throttle);
+        break;
+    case THROTTLE_WAIT:
+        refuse_to_guess(attempt, user, wait_s);
+        break;
+    case THROTTLE_FAILED:
+        grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
+        break;
+    }
+}
+
+static void find_and_try(const struct attempt *attempt)
 {
     struct database *database = attempt->stores->database;
     enum db_result found = DB_NOT_FOUND;
@@ -101,7 +147,7 @@ static void try(const struct attempt *attempt)
     if (user_name_is_valid(attempt->username->text, attempt->username->bytes))
         found = users_find(database, attempt->username->text, &user);
     if (found == DB_OK || found == DB_NOT_FOUND)
-        decide(attempt, found == DB_OK ? &user : NULL);
+        try(attempt, found == DB_OK ? &user : NULL);
     else
         grant_give_up(attempt->answer, "cannot look up a user", database_error(database));
     if (found == DB_OK)
@@ -127,7 +173,7 @@ static void answer_with(const struct service *service, struct stores *stores,
     if (changes && list[2].bytes > PASSWORD_MAX_BYTES)
         answer_error(answer, 400, "new_password is too long");
     else
-        try(&attempt);
+        find_and_try(&attempt);
     fields_fini(&fields);
 }
 

@@ -19,12 +19,14 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/config.h"
 #include "db/connection.h"
 #include "db/password.h"
 #include "db/revocations.h"
+#include "db/throttle.h"
 #include "db/users.h"
 #include "tests/unit/scratch.h"
 
@@ -184,12 +186,13 @@ static enum password_result try_password(const struct world *world, const char *
 {
     struct error error;
     struct database *database = database_open(world->database, false, &error);
+    unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES];
     enum password_result result;
     struct user user;
 
     assert_non_null(database);
     assert_int_equal(users_find(database, name, &user), DB_OK);
-    result = password_verify(password, bytes, user.hash);
+    result = password_verify(password, bytes, user.hash, fingerprint);
     user_fini(&user);
     database_close(&database);
     return result;
@@ -613,6 +616,42 @@ static int64_t issued_at(struct world *world)
     iat_s = json_integer_value(json_object_get(json_object_get(claims, "claims"), "iat"));
     json_decref(claims);
     return iat_s;
+}
+
+static void what_is_counted_is_shown_and_forgotten(void **state)
+{
+    static const unsigned char print[PASSWORD_FINGERPRINT_BYTES] = {1};
+    struct world *world = *state;
+    struct throttle_attempt attempt;
+    struct database *database;
+    struct error error;
+    unsigned wait_s;
+    int64_t now_s = time(NULL);
+
+    make_ann(world);
+    database = database_open(world->database, false, &error);
+    assert_non_null(database);
+    assert_int_equal(throttle_reserve(database, "ann", 1, "192.0.2.7", now_s, &attempt, &wait_s),
+                     THROTTLE_PASS);
+    assert_int_equal(throttle_settle(database, &attempt, THROTTLE_WRONG, print, now_s), DB_OK);
+    assert_int_equal(
+        throttle_reserve(database, "hunter2", 0, "2001:db8::1", now_s, &attempt, &wait_s),
+        THROTTLE_PASS);
+    database_close(&database);
+    assert_exit(0, run(world, "throttle", "list"));
+    assert_printed(world, "ann              192.0.2.0/24   1");
+    assert_printed(world, "an unknown user  2001:db8::/64  1");
+    assert_printed(world, "everybody        192.0.2.0/24   1");
+    assert_null(strstr(world->out, "hunter2"));
+    assert_exit(0, run(world, "throttle", "clear", "ann"));
+    assert_exit(0, run(world, "throttle", "clear", "192.0.2.0/24"));
+    assert_exit(3, run(world, "throttle", "clear", "ann"));
+    assert_exit(0, run(world, "throttle", "list", "--json"));
+    assert_null(strstr(world->out, "192.0.2"));
+    assert_printed(world, "\"unknown_user\":true");
+    assert_exit(0, run(world, "throttle", "clear"));
+    assert_exit(0, run(world, "throttle", "list", "--json"));
+    assert_string_equal(world->out, "[]\n");
 }
 
 static void what_ends_a_user_s_tokens_is_written_down_and_the_next_one_lives(void **state)
@@ -1151,6 +1190,7 @@ int main(void)
         IN_WORLD(names_that_are_not_names_are_refused),
         IN_WORLD(what_a_terminal_would_obey_is_escaped),
         IN_WORLD(a_token_holds_the_users_claims_and_nothing_else_is_printed),
+        IN_WORLD(what_is_counted_is_shown_and_forgotten),
         IN_WORLD(what_ends_a_user_s_tokens_is_written_down_and_the_next_one_lives),
         IN_WORLD(a_user_of_the_same_name_does_not_inherit_tokens),
         IN_WORLD(one_token_is_revoked_by_its_jti),

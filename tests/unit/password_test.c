@@ -15,6 +15,8 @@
 
 #include "db/password.h"
 
+static unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES];
+
 /* "tutorial", of a setting nobody uses: 8 KiB, one pass. */
 static const char other_setting[] =
     "$argon2id$v=19$m=8,t=1,p=1$UvDCi3AnzAPbT9oO2iyowA$bX3KA3/4yjf9FDQAXJFg15DPZ+82WnhkrWDAmyhLe/s";
@@ -25,11 +27,11 @@ static void the_right_password_is_right_and_another_is_not(void **state)
 
     (void)state;
     assert_true(password_hash("correct horse", 13, hash));
-    assert_int_equal(password_verify("correct horse", 13, hash), PASSWORD_RIGHT);
-    assert_int_equal(password_verify("correct horsf", 13, hash), PASSWORD_WRONG);
-    assert_int_equal(password_verify("correct hors", 12, hash), PASSWORD_WRONG);
-    assert_int_equal(password_verify("correct horse", 14, hash), PASSWORD_WRONG);
-    assert_int_equal(password_verify("", 0, hash), PASSWORD_WRONG);
+    assert_int_equal(password_verify("correct horse", 13, hash, fingerprint), PASSWORD_RIGHT);
+    assert_int_equal(password_verify("correct horsf", 13, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(password_verify("correct hors", 12, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(password_verify("correct horse", 14, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(password_verify("", 0, hash, fingerprint), PASSWORD_WRONG);
 }
 
 static void a_hash_is_argon2id_of_the_setting_we_say(void **state)
@@ -50,22 +52,25 @@ static void bytes_after_a_nul_and_at_the_end_of_the_longest_count(void **state)
 
     (void)state;
     assert_true(password_hash("a\0b", 3, hash));
-    assert_int_equal(password_verify("a\0b", 3, hash), PASSWORD_RIGHT);
-    assert_int_equal(password_verify("a\0c", 3, hash), PASSWORD_WRONG);
-    assert_int_equal(password_verify("a", 1, hash), PASSWORD_WRONG);
+    assert_int_equal(password_verify("a\0b", 3, hash, fingerprint), PASSWORD_RIGHT);
+    assert_int_equal(password_verify("a\0c", 3, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(password_verify("a", 1, hash, fingerprint), PASSWORD_WRONG);
 
     memset(longest, 'z', sizeof longest);
     assert_true(password_hash(longest, PASSWORD_MAX_BYTES, hash));
-    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES, hash), PASSWORD_RIGHT);
-    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES - 1, hash), PASSWORD_WRONG);
-    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES + 1, hash), PASSWORD_WRONG);
+    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES, hash, fingerprint),
+                     PASSWORD_RIGHT);
+    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES - 1, hash, fingerprint),
+                     PASSWORD_WRONG);
+    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES + 1, hash, fingerprint),
+                     PASSWORD_WRONG);
 }
 
 static void a_hash_of_another_setting_still_verifies(void **state)
 {
     (void)state;
-    assert_int_equal(password_verify("tutorial", 8, other_setting), PASSWORD_RIGHT);
-    assert_int_equal(password_verify("tutoriam", 8, other_setting), PASSWORD_WRONG);
+    assert_int_equal(password_verify("tutorial", 8, other_setting, fingerprint), PASSWORD_RIGHT);
+    assert_int_equal(password_verify("tutoriam", 8, other_setting, fingerprint), PASSWORD_WRONG);
 }
 
 static void an_unknown_user_is_wrong_and_an_unreadable_hash_our_failure(void **state)
@@ -80,10 +85,10 @@ static void an_unknown_user_is_wrong_and_an_unreadable_hash_our_failure(void **s
     };
 
     (void)state;
-    assert_int_equal(password_verify("x", 1, NULL), PASSWORD_WRONG);
-    assert_int_equal(password_verify("", 0, NULL), PASSWORD_WRONG);
+    assert_int_equal(password_verify("x", 1, NULL, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(password_verify("", 0, NULL, fingerprint), PASSWORD_WRONG);
     for (size_t i = 0; i < sizeof unreadable / sizeof *unreadable; i++)
-        assert_int_equal(password_verify("x", 1, unreadable[i]), PASSWORD_FAILED);
+        assert_int_equal(password_verify("x", 1, unreadable[i], fingerprint), PASSWORD_FAILED);
 }
 
 static double cpu_ms(void)
@@ -102,7 +107,7 @@ static double cost_ms(const char *password, size_t bytes, const char *hash)
     for (int i = 0; i < 9; i++) {
         double start = cpu_ms(), took;
 
-        password_verify(password, bytes, hash);
+        password_verify(password, bytes, hash, fingerprint);
         took = cpu_ms() - start;
         if (took < least)
             least = took;
@@ -166,9 +171,9 @@ static void without_memory_it_fails_and_calls_no_password_wrong(void **state)
     child = fork();
     if (child == 0) {
         leave_memory(4 << 20);
-        _exit(password_verify("correct horse", 13, hash) == PASSWORD_FAILED &&
-                      password_verify("wrong", 5, hash) == PASSWORD_FAILED &&
-                      password_verify("wrong", 5, NULL) == PASSWORD_FAILED &&
+        _exit(password_verify("correct horse", 13, hash, fingerprint) == PASSWORD_FAILED &&
+                      password_verify("wrong", 5, hash, fingerprint) == PASSWORD_FAILED &&
+                      password_verify("wrong", 5, NULL, fingerprint) == PASSWORD_FAILED &&
                       !password_hash("new", 3, other)
                   ? 0
                   : 1);
@@ -177,9 +182,28 @@ static void without_memory_it_fails_and_calls_no_password_wrong(void **state)
     assert_int_equal(status, 0);
 }
 
+static void a_fingerprint_tells_passwords_and_users_apart(void **state)
+{
+    unsigned char prints[5][PASSWORD_FINGERPRINT_BYTES];
+    char ann[PASSWORD_HASH_SIZE], bob[PASSWORD_HASH_SIZE];
+
+    (void)state;
+    assert_true(password_hash("correct horse", 13, ann));
+    assert_true(password_hash("correct horse", 13, bob));
+    password_verify("wrong", 5, ann, prints[0]);
+    password_verify("wrong", 5, ann, prints[1]);
+    password_verify("wronG", 5, ann, prints[2]);
+    password_verify("wrong", 5, bob, prints[3]);
+    password_verify("wrong", 5, NULL, prints[4]);
+    assert_memory_equal(prints[0], prints[1], sizeof *prints);
+    for (int i = 2; i < 5; i++)
+        assert_memory_not_equal(prints[0], prints[i], sizeof *prints);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_fingerprint_tells_passwords_and_users_apart),
         cmocka_unit_test(the_right_password_is_right_and_another_is_not),
         cmocka_unit_test(a_hash_is_argon2id_of_the_setting_we_say),
         cmocka_unit_test(bytes_after_a_nul_and_at_the_end_of_the_longest_count),

@@ -1,0 +1,77 @@
+/* Guessing, and what it does to those who are guessed at, through a real lighttpd. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { lighttpd, request } from '../lib.mjs';
+import { fastcgiAsk, loginRequest } from './fastcgi.mjs';
+import { checkAnswer, loginInstance, startLogin } from './login.mjs';
+
+const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
+
+async function setUp(t) {
+    const made = loginInstance(t);
+    const login = await startLogin(t, made);
+    /* lighttpd's peer is all on one network; another one comes straight to the socket. */
+    const web = await lighttpd(t, `
+        server.document-root = "/nonexistent"
+        server.modules = ("mod_fastcgi")
+        fastcgi.server = ("/" => (("socket" => "${made.socket}", "check-local" => "disable")))`);
+    const post = (username, password, way = '/login', more = {}) => request(web.url + way, { method: 'POST',
+        headers: form, body: String(new URLSearchParams({ username, password, ...more })) });
+    const from = (address, body) => fastcgiAsk(t, made.socket, loginRequest({ body, params: { REMOTE_ADDR: address } }));
+    return { made, login, post, from };
+}
+
+test('who guesses on is told when to come again, whether the user exists or not', async (t) => {
+    const { made, login, post } = await setUp(t);
+    const guesses = async (name) => {
+        const answers = [];
+        for (let i = 0; i < 30; i++) answers.push(await post(name, `wrong ${i}`));
+        return answers;
+    };
+    for (const name of ['ann', 'bob', 'nobody']) {
+        const answers = await guesses(name);
+        for (const answer of answers.slice(0, 11)) checkAnswer(answer, 401);
+        const late = answers.filter(({ status }) => status === 429);
+        assert.ok(late.length > 10);
+        for (const answer of late) {
+            assert.equal(checkAnswer(answer, 429).error, 'slow_down');
+            assert.match(answer.headers['retry-after'], /^[1-9]\d*$/);
+            assert.equal(answer.body, late[0].body);
+        }
+        const right = await post(name, 'correct horse');
+        checkAnswer(right, 429);
+        const change = await post(name, 'correct horse', '/password', { new_password: 'x' });
+        checkAnswer(change, 429);
+    }
+    await login.logged(/login: refused, too many attempts for ann from 127\.0\.0\.1$/);
+    await login.logged(/login: refused, too many attempts for an unknown user from 127\.0\.0\.1$/);
+    made.cli(['throttle', 'clear', 'ann']);
+    made.cli(['throttle', 'clear', '127.0.0.0/24']);
+    checkAnswer(await post('ann', 'correct horse'), 200);
+});
+
+test('20,000 wrong guesses from one network, and the owner logs in from another', { timeout: 240_000 }, async (t) => {
+    const { post, from } = await setUp(t);
+    const kinds = {};
+    let left = 20_000, guessing = true;
+    const guesser = async () => {
+        while (left-- > 0) {
+            const { status } = await post('ann', `guess ${left}`);
+            kinds[status] = (kinds[status] ?? 0) + 1;
+        }
+    };
+    const owner = async () => {
+        let n = 0;
+        for (; guessing; n++) {
+            checkAnswer(await from('192.0.2.1', 'username=ann&password=correct+horse'), 200);
+            await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        return n;
+    };
+    const owned = owner();
+    await Promise.all(Array.from({ length: 16 }, guesser)).finally(() => { guessing = false; });
+    assert.ok(await owned > 20);
+    assert.deepEqual(Object.keys(kinds).sort(), ['401', '429']);
+    assert.equal(kinds[401] + kinds[429], 20_000);
+    assert.ok(kinds[401] < 30, `${kinds[401]} were tried`);
+});
