@@ -61,7 +61,8 @@ const servers = {
                     [[/^var\.sallyport_login_program .*$/m, `var.sallyport_login_program = "${at.login.script}"`]]),
             }[at.login.way];
             const gateway = shipped(at.dir, 'lighttpd/sallyport-gateway.conf', [
-                [/^var\.sallyport_gateway .*$/m, `var.sallyport_gateway = ("host" => "127.0.0.1", "port" => ${at.gateway})`],
+                [/^var\.sallyport_gateway .*$/m, `var.sallyport_gateway = ${at.gatewaySocket ? `("host" => "${at.gatewaySocket}")`
+                    : `("host" => "127.0.0.1", "port" => ${at.gateway})`}`],
                 ...(at.idle_s ? [[/max-read-idle = 60$/m, `max-read-idle = ${at.idle_s}`]] : [])]);
             return `
                 server.bind = "127.0.0.1"
@@ -134,7 +135,7 @@ const servers = {
                 Listen 127.0.0.1:${at.tlsPort}
                 Define SALLYPORT_LOGIN ${at.login.socket}
                 Define SALLYPORT_LOGIN_PROGRAM ${at.login.script}
-                Define SALLYPORT_GATEWAY http://127.0.0.1:${at.gateway}
+                Define SALLYPORT_GATEWAY ${at.gatewaySocket ? `unix:${at.gatewaySocket}|http://localhost` : `http://127.0.0.1:${at.gateway}`}
                 Include ${shipped(at.dir, login)}
                 Include ${shipped(at.dir, 'apache/sallyport-gateway.conf', at.idle_s ? [[/timeout=60\b/, `timeout=${at.idle_s}`]] : [])}
                 Include ${shipped(at.dir, 'apache/sallyport-workers.conf')}
@@ -160,7 +161,7 @@ const servers = {
         config(at) {
             const http = shipped(at.dir, 'nginx/sallyport-http.conf', [
                 [/server unix:\/run\/sallyport\/login\.sock;/, `server unix:${at.login.socket};`],
-                [/server 127\.0\.0\.1:9000;/, `server 127.0.0.1:${at.gateway};`]]);
+                [/server 127\.0\.0\.1:9000;/, `server ${at.gatewaySocket ? `unix:${at.gatewaySocket}` : `127.0.0.1:${at.gateway}`};`]]);
             const locations = shipped(at.dir, 'nginx/sallyport-locations.conf', [
                 [/\/var\/log\/nginx\/access\.log/, `${at.dir}/access.log`], [/\/var\/log\/nginx\/error\.log/, `${at.dir}/error.log`],
                 ...(at.idle_s ? [[/proxy_read_timeout 60s;/, `proxy_read_timeout ${at.idle_s}s;`],
@@ -238,12 +239,17 @@ export async function webServer(t, kind, sp, { way = 'fastcgi', ...options } = {
     return web;
 }
 
+/* As SocketGroup= does. */
+export function openSocket(socket) {
+    if (isRoot) fs.chownSync(socket, 0, wwwData.g);
+}
+
 /* What the web server needs to reach or start the login service of `sp`. */
 function reachLogin(sp, dir) {
     const socket = sp.loginSocket ?? path.join(sp.dir, 'login.sock');
-    if (fs.existsSync(socket)) { /* as SocketGroup= does */
+    if (fs.existsSync(socket)) {
         fs.chmodSync(sp.dir, 0o711);
-        if (isRoot) fs.chownSync(socket, 0, wwwData.g);
+        openSocket(socket);
     }
     const script = path.join(dir, 'login.cgi');
     const own = path.join(dir, 'sallyport-login');

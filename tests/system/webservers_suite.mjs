@@ -1,10 +1,12 @@
 /* What has to hold behind each web server, with the files of deploy/ as they are shipped. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import http from 'node:http';
+import path from 'node:path';
 import { test } from 'node:test';
 import { io } from 'socket.io-client';
-import { instance, next, payload, rawClient, request, until, within } from '../lib.mjs';
-import { loginAlone, loginWays, webServer } from './webservers.mjs';
+import { instance, next, payload, program, rawClient, request, start, until, within } from '../lib.mjs';
+import { loginAlone, loginWays, openSocket, webServer } from './webservers.mjs';
 
 export const rules = `namespace "/" {
     authenticate required
@@ -128,6 +130,27 @@ export function suite(kind) {
         }
         assert.deepEqual(sockets.map((socket) => socket.io.engine.transport.name),
             ['websocket', 'polling', 'websocket', 'websocket', 'polling', 'websocket']);
+    });
+
+    test(`${kind}: a gateway on a Unix socket`, async (t) => {
+        const sp = await instance(t, { rules });
+        const gatewaySocket = path.join(sp.dir, 'gateway.sock');
+        const config = path.join(sp.dir, 'unix.conf');
+        const listen = /listen = "127\.0\.0\.1:\d+";/;
+        assert.match(fs.readFileSync(sp.config, 'utf8'), listen);
+        fs.writeFileSync(config, fs.readFileSync(sp.config, 'utf8').replace(listen, `listen = "${gatewaySocket}";`));
+        const gateway = start(t, program('sallyport-gateway'), ['-c', config]);
+        await gateway.logged(/listening on/);
+        openSocket(gatewaySocket);
+
+        const web = await webServer(t, kind, sp, { gatewaySocket });
+        const token = await tokenFrom(web);
+        for (const options of [{}, { transports: ['polling'] }, { transports: ['websocket'] }]) {
+            const socket = await connected(t, web.url, token, options);
+            assert.equal(await socket.emitWithAck('echo', 'by a file'), 'by a file');
+        }
+        await sp.gateway.stop();
+        (await connected(t, web.tlsUrl, token)).disconnect();
     });
 
     test(`${kind}: a page's own origin is known behind TLS, and others are refused`, async (t) => {
