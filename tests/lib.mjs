@@ -201,12 +201,13 @@ export async function instance(t, { settings = {}, rules: text, users, login = t
     const sp = { dir, port, url: `http://127.0.0.1:${port}`, config: path.join(dir, 'sallyport.conf') };
     const closers = [];
 
+    /* All of them also when one ends badly: what is left open would keep the test process alive. */
     sp.stop = once(async () => {
-        try {
-            for (const close of closers.reverse()) await close();
-        } finally {
-            removeFolder(dir);
-        }
+        const errors = [];
+        for (const close of closers.reverse())
+            await Promise.resolve().then(close).catch((error) => errors.push(error));
+        removeFolder(dir);
+        if (errors.length > 0) throw errors[0];
     });
     t.after(sp.stop);
 
