@@ -43,6 +43,7 @@
  S(gateway_trusted_proxies,  "gateway.trusted_proxies",         TEXTS,    "127.0.0.1 ::1",                   RELOAD,  "addresses or networks whose X-Forwarded-For is believed") \
  S(gateway_log_claim,        "gateway.log_claim",               TEXT,     "sub",                             RELOAD,  "claim by which the log names who connected") \
  S(gateway_metrics,          "gateway.metrics",                 FLAG,     "false",                           RELOAD,  "serve GET /metrics on gateway.listen, to whoever can reach it") \
+ S(gateway_revocation_patience, "gateway.revocation_patience",  DURATION, "5m",                              RELOAD,  "how long what is known of revocations will do when they cannot be read; then nobody new is let in") \
  S(gateway_expiry_grace,     "gateway.expiry_grace",            DURATION, "0s",                              RELOAD,  "from a token's `exp` to the end of its connection") \
  S(gateway_expiry_notice,    "gateway.expiry_notice",           DURATION, "60s",                             RELOAD,  "how long before `exp` the client is told by the event \"token expiring\"; 0s: never") \
  S(gateway_ping_interval,    "gateway.ping_interval",           DURATION, "25s",                             RELOAD,  "from a client's pong to our next ping") \

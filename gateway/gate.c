@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CLAIM_SIZE 256 /* token.c lets a `sub` or `jti` be 255 bytes */
+
 /* Where a claim's value is in the payload: a payload is shorter than a token. */
 struct claim_slot {
     uint16_t at, length;
@@ -67,11 +69,11 @@ static size_t decode_query(const char *at, const char *end, char *out)
     return (size_t)(to - out);
 }
 
-gate_result gate_check(const struct snapshot *snapshot, struct span text, int64_t now_s,
-                       struct identity **identity)
+gate_result gate_check(const struct snapshot *snapshot, const struct revoked *revoked,
+                       struct span text, int64_t now_s, struct identity **identity)
 {
     struct token token;
-    enum token_result result;
+    gate_result result;
 
     *identity = NULL;
     if (!text.length)
@@ -80,9 +82,37 @@ gate_result gate_check(const struct snapshot *snapshot, struct span text, int64_
         token_verify(snapshot->keyring, &snapshot->policy, text.at, text.length, now_s, &token);
     if (result != TOKEN_OK)
         return result;
-    *identity = identity_new(&token, snapshot);
+    if (revoked && revoked_is_stale(revoked))
+        result = GATE_UNAVAILABLE;
+    else if (revoked && revoked_covers(revoked, token.subject, token.id, token.issued_s))
+        result = GATE_REVOKED;
+    else
+        *identity = identity_new(&token, snapshot);
     token_fini(&token);
-    return TOKEN_OK;
+    return result;
+}
+
+/* A claim that token.c bounds and knows to be a string. */
+static void decode_claim(const struct identity *identity, const char *name, char text[CLAIM_SIZE])
+{
+    struct span path = {name, (uint32_t)strlen(name)};
+    struct json_value value;
+    ptrdiff_t length;
+
+    assert(
+        scan_member((struct span){identity->payload, identity->payload_bytes}, &path, 1, &value));
+    length = scan_decode_string(value.text, text, CLAIM_SIZE - 1);
+    assert(length >= 0);
+    text[length] = '\0';
+}
+
+bool identity_is_revoked(const struct identity *identity, const struct revoked *revoked)
+{
+    char user[CLAIM_SIZE], jti[CLAIM_SIZE];
+
+    decode_claim(identity, "sub", user);
+    decode_claim(identity, "jti", jti);
+    return revoked_covers(revoked, user, jti, identity->issued_s);
 }
 
 char *gate_auth(struct span payload, bool whole)
@@ -204,6 +234,10 @@ void gate_refusal(const struct snapshot *snapshot, gate_result result, char *mes
 
     if (result == GATE_NO_TOKEN)
         code = "credentials_required";
+    else if (result == GATE_REVOKED)
+        text = "jwt revoked";
+    else if (result == GATE_UNAVAILABLE)
+        code = "unavailable", text = "tokens cannot be checked now";
     else
         text = token_message((enum token_result)result, &snapshot->policy, words, sizeof words);
     object =

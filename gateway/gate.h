@@ -1,6 +1,7 @@
 #ifndef GATEWAY_GATE_H
 #define GATEWAY_GATE_H
 
+#include "gateway/revoked.h"
 #include "gateway/snapshot.h"
 
 /*
@@ -24,12 +25,15 @@ struct identity {
 
 /* What a handshake or a CONNECT brought.  A gate_result below TOKEN_RESULTS is an enum
  * token_result. */
-enum { GATE_NO_TOKEN = TOKEN_RESULTS };
+enum { GATE_NO_TOKEN = TOKEN_RESULTS, GATE_REVOKED, GATE_UNAVAILABLE };
 typedef unsigned gate_result;
 
-/* TOKEN_OK: *identity is the caller's reference. */
-gate_result gate_check(const struct snapshot *snapshot, struct span token, int64_t now_s,
-                       struct identity **identity);
+/* `revoked` NULL: none is.  TOKEN_OK: *identity is the caller's reference. */
+gate_result gate_check(const struct snapshot *snapshot, const struct revoked *revoked,
+                       struct span token, int64_t now_s, struct identity **identity);
+
+/* Has its token been revoked since? */
+bool identity_is_revoked(const struct identity *identity, const struct revoked *revoked);
 
 /*
  * What a CONNECT's payload (an object, or empty) brought beside a token, as JSON for `$auth`; NULL

@@ -2,6 +2,7 @@
  * sallyport-gateway: sockets in, events out.  The main thread reads files and waits for signals;
  * the workers do everything else.
  */
+#include "common/clock.h"
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/net.h"
@@ -17,9 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RESERVED_DESCRIPTORS 64 /* files, libraries, the workers' own */
-#define REQUESTS_SHARE       8  /* one descriptor in so many is kept for requests */
-#define LOOK_MS              1000
+#define RESERVED_DESCRIPTORS 64   /* files, libraries, the workers' own */
+#define REQUESTS_SHARE       8    /* one descriptor in so many is kept for requests */
+#define LOOK_MS              50   /* after so long a revocation is noticed */
+#define SLOW_LOOK_MS         1000 /* and everything else */
 #define MAX_DESCRIPTORS      (UINT64_C(1) << 24)
 
 static const char usage[] =
@@ -231,28 +233,114 @@ static void reload(struct gateway *gateway, struct snapshot **running, const cha
     log_info("config, keys and rules are read anew");
 }
 
-/* The main thread's days: signals, systemd's watchdog, a look at the keys every second. */
-static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const char *path,
-                      const sigset_t *signals)
+/* The revocations, and since when they have not been readable. */
+struct revocation_watch {
+    struct revocations *reader;
+    struct revoked *known;
+    uint64_t failing_since_ms; /* 0: all is well */
+};
+
+/* False: error. */
+static bool revocation_watch_open(struct revocation_watch *watch, const struct config *config,
+                                  struct error *error)
 {
-    uint64_t watchdog_ms = daemon_watchdog_ms();
-    uint64_t look_ms = watchdog_ms && watchdog_ms < LOOK_MS ? watchdog_ms : LOOK_MS;
-    struct timespec look = {.tv_sec = (time_t)(look_ms / 1000),
-                            .tv_nsec = (long)(look_ms % 1000) * 1000000};
-    uint64_t stamp = (*snapshot)->keys_stamp, now;
+    bool changed;
+
+    *watch = (struct revocation_watch){
+        .reader = revocations_open_reader(config->token_revocations, error)};
+    return watch->reader && revocations_have_changed(watch->reader, &changed, error) &&
+           (watch->known = revoked_read(watch->reader, error)) != NULL;
+}
+
+static void revocation_watch_close(struct revocation_watch *watch)
+{
+    revocations_close(&watch->reader);
+    revoked_put(&watch->known);
+}
+
+static void make_known(struct revocation_watch *watch, struct gateway *gateway,
+                       struct revoked *fresh)
+{
+    revoked_put(&watch->known);
+    watch->known = fresh;
+    gateway_revoke(gateway, fresh);
+}
+
+/* They cannot be read: what is known does for a while. */
+static void be_patient(struct revocation_watch *watch, struct gateway *gateway,
+                       const struct config *config, const struct error *error)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (!watch->failing_since_ms) {
+        watch->failing_since_ms = now_ms;
+        log_error("revocations cannot be read, and what is known of them may be out of date: %s",
+                  error->text);
+    }
+    if (revoked_is_stale(watch->known) ||
+        now_ms - watch->failing_since_ms < config->gateway_revocation_patience)
+        return;
+    log_error(
+        "revocations have not been readable for too long: nobody new is let in until they are");
+    make_known(watch, gateway, revoked_as_stale(watch->known));
+}
+
+static void look_at_revocations(struct revocation_watch *watch, struct gateway *gateway,
+                                const struct config *config)
+{
+    struct revoked *fresh = NULL;
+    struct error error;
+    bool changed, is_read = revocations_have_changed(watch->reader, &changed, &error);
+
+    if (is_read && !changed && !watch->failing_since_ms)
+        return;
+    if (is_read)
+        fresh = revoked_read(watch->reader, &error);
+    if (!fresh) {
+        be_patient(watch, gateway, config, &error);
+        return;
+    }
+    if (watch->failing_since_ms)
+        log_info("revocations can be read again");
+    watch->failing_since_ms = 0;
+    make_known(watch, gateway, fresh);
+}
+
+static void look_at_keys(struct gateway *gateway, struct snapshot **snapshot, const char *path,
+                         bool is_asked, uint64_t *stamp)
+{
+    uint64_t now = keyring_stamp((*snapshot)->config->keys);
+
+    if (!is_asked && now == *stamp)
+        return;
+    daemon_reloading();
+    reload(gateway, snapshot, path);
+    *stamp = now;
+    daemon_ready();
+}
+
+/* The main thread's days: signals, revocations, and now and then a look at the keys and systemd's
+ * watchdog. */
+static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const char *path,
+                      const sigset_t *signals, struct revocation_watch *revocations)
+{
+    static const struct timespec look = {.tv_nsec = LOOK_MS * 1000000};
+    uint64_t watchdog_ms = daemon_watchdog_ms(), stamp = (*snapshot)->keys_stamp;
+    uint64_t slow_ms = watchdog_ms && watchdog_ms < SLOW_LOOK_MS ? watchdog_ms : SLOW_LOOK_MS;
+    uint64_t slow_at_ms = clock_monotonic_ms();
 
     for (;;) {
         int signal_number = sigtimedwait(signals, NULL, &look);
+        bool is_slow_due = clock_monotonic_ms() >= slow_at_ms;
 
         if (signal_number == SIGTERM || signal_number == SIGINT)
             return signal_number;
-        now = keyring_stamp((*snapshot)->config->keys);
-        if (signal_number == SIGHUP || now != stamp) {
-            daemon_reloading();
-            reload(gateway, snapshot, path);
-            stamp = now;
-            daemon_ready();
-        }
+        look_at_revocations(revocations, gateway, (*snapshot)->config);
+        if (is_slow_due || signal_number == SIGHUP)
+            look_at_keys(gateway, snapshot, path, signal_number == SIGHUP, &stamp);
+        if (!is_slow_due)
+            continue;
+        slow_at_ms = clock_monotonic_ms() + slow_ms;
         if (watchdog_ms && gateway_is_turning(gateway))
             daemon_alive();
     }
@@ -261,6 +349,7 @@ static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const
 static int serve(struct snapshot **snapshot, const char *path)
 {
     struct gateway gateway = {.listen_fd = -1};
+    struct revocation_watch revocations;
     struct error error;
     char where[256];
     sigset_t signals;
@@ -275,7 +364,9 @@ static int serve(struct snapshot **snapshot, const char *path)
     set_log_level((*snapshot)->config);
     if (set_bounds(&gateway, (*snapshot)->config, &error))
         gateway.listen_fd = listen_or_activated((*snapshot)->config, &is_ours, &error);
-    if (gateway.listen_fd < 0 || !gateway_start(&gateway, *snapshot, &error)) {
+    if (gateway.listen_fd < 0 ||
+        !revocation_watch_open(&revocations, (*snapshot)->config, &error) ||
+        !gateway_start(&gateway, *snapshot, revocations.known, &error)) {
         log_error("%s", error.text);
         return 1;
     }
@@ -283,7 +374,7 @@ static int serve(struct snapshot **snapshot, const char *path)
     log_info("listening on %s with %u workers, up to %llu connections", where, gateway.n_workers,
              (unsigned long long)atomic_load(&gateway.max_connections));
     daemon_ready();
-    signal_number = watch_over(&gateway, snapshot, path, &signals);
+    signal_number = watch_over(&gateway, snapshot, path, &signals, &revocations);
     log_info("stopping: %s", strsignal(signal_number));
     daemon_stopping();
     if (is_ours)
@@ -291,6 +382,7 @@ static int serve(struct snapshot **snapshot, const char *path)
     close(gateway.listen_fd);
     gateway_stop(&gateway);
     gateway_join(&gateway);
+    revocation_watch_close(&revocations);
     return 0;
 }
 

@@ -197,7 +197,7 @@ void presence_update(struct socket *socket, bool is_silent)
 {
     struct worker *worker = socket->session->worker;
     bool is_present = socket->is_admitted && !socket->has_left && socket->identity &&
-                      rules_has_presence(socket->space);
+                      socketio_asks(socket, rules_has_presence);
     struct notice *notice;
 
     if (is_present == socket->is_present)

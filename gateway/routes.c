@@ -132,7 +132,8 @@ static bool admit(struct request *request, struct admission *admission)
         refuse(request, ENGINE_FORBIDDEN);
         return false;
     }
-    admission->result = gate_check(worker->snapshot, text, clock_wall_s(), &admission->identity);
+    admission->result =
+        gate_check(worker->snapshot, worker->revoked, text, clock_wall_s(), &admission->identity);
     return true;
 }
 

@@ -398,7 +398,8 @@ static gate_result check_token(struct session *session, const struct rules_names
     if (authenticate == AUTHENTICATE_NONE)
         return TOKEN_OK;
     if (token.length)
-        result = gate_check(session->worker->snapshot, token, clock_wall_s(), identity);
+        result = gate_check(session->worker->snapshot, session->worker->revoked, token,
+                            clock_wall_s(), identity);
     else if (session->identity && session->identity->expires_s <= clock_wall_s())
         result = TOKEN_EXPIRED;
     else if (session->identity)
@@ -472,6 +473,11 @@ static bool is_one_too_many(const struct socket *socket)
     return rooms_count(worker_of(socket), &key) >= limit;
 }
 
+static bool is_to_be_listed(const struct socket *socket)
+{
+    return socket->is_admitted && socket->identity && socketio_asks(socket, rules_asks_members);
+}
+
 /* In its namespace: everything can reach it, and it counts. */
 static void admit(struct socket *socket)
 {
@@ -479,7 +485,7 @@ static void admit(struct socket *socket)
     struct room_key everyone;
 
     socket->is_admitted = true;
-    socket->is_listed = socket->identity && rules_asks_members(socket->space);
+    socket->is_listed = is_to_be_listed(socket);
     directory_add_socket(worker->gateway->directory, &socket->entry);
     key_of(socket, (struct span){"", 0}, &everyone);
     rooms_join(worker, socket, &everyone);
@@ -833,6 +839,24 @@ void socketio_close(struct session *session, enum close_reason reason)
     assembly_free(&session->assembly);
 }
 
+bool socketio_asks(const struct socket *socket, bool (*asks)(const struct rules_namespace *space))
+{
+    const struct snapshot *other = worker_of(socket)->other;
+    const struct rules_namespace *space = NULL;
+
+    if (other)
+        space = rules_namespace_find(other->rules, rules_namespace_name(socket->space));
+    return asks(socket->space) || (space && asks(space));
+}
+
+void socketio_reckon(struct session *session)
+{
+    for (struct socket *socket = session->sockets; socket; socket = socket->next) {
+        rooms_list(session->worker, socket, is_to_be_listed(socket));
+        presence_update(socket, true);
+    }
+}
+
 void socketio_evict(struct session *session, const struct rules *fresh)
 {
     struct socket *socket, *next;
@@ -859,9 +883,6 @@ void socketio_adopt(struct session *session)
         if (socket->identity)
             identity_adopt(socket->identity, snapshot);
         set_space(socket, rules_namespace_find(snapshot->rules, name));
-        rooms_list(session->worker, socket,
-                   socket->is_admitted && socket->identity && rules_asks_members(socket->space));
-        presence_update(socket, true);
     }
 }
 
@@ -911,7 +932,7 @@ void socketio_authenticated(struct socket *socket)
         run_moment(socket, MOMENT_CONNECTION, "");
     } else {
         join_user_room(socket);
-        rooms_list(worker_of(socket), socket, rules_asks_members(socket->space));
+        rooms_list(worker_of(socket), socket, is_to_be_listed(socket));
         presence_update(socket, false);
         expiry_watch(socket);
         log_presence(socket, "authenticated");

@@ -46,6 +46,13 @@ void socketio_deliver(struct socket *socket, struct parcel *parcel);
 /* The session ends: its sockets leave their namespaces. */
 void socketio_close(struct session *session, enum close_reason reason);
 
+/* While workers change from rules to rules: keep for others what either of them asks about this
+ * session's sockets (presence, lists), and afterwards only what the new ones ask. */
+void socketio_reckon(struct session *session);
+
+/* Is it asked by the namespace in the rules in force, or in the other ones meanwhile? */
+bool socketio_asks(const struct socket *socket, bool (*asks)(const struct rules_namespace *space));
+
 /* New rules: first those of its sockets are disconnected whose namespace is gone, still under the
  * old rules; once the worker has the new ones, the rest keep rooms and variables under them. */
 void socketio_evict(struct session *session, const struct rules *fresh);

@@ -126,7 +126,8 @@ static void authenticate(struct socket *socket, const struct event *event, const
     char buffer[TOKEN_MAX_BYTES + 1], message[GATE_TEXT_MAX], data[GATE_TEXT_MAX];
     struct span token = gate_token(is_object ? value->text : TEXT(""), buffer, sizeof buffer);
     struct identity *identity;
-    gate_result result = gate_check(snapshot, token, clock_wall_s(), &identity);
+    gate_result result =
+        gate_check(snapshot, socket->session->worker->revoked, token, clock_wall_s(), &identity);
 
     sodium_memzero(buffer, sizeof buffer);
     if (result != TOKEN_OK) {

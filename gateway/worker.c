@@ -236,37 +236,139 @@ static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
     worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
 }
 
-struct snapshot_mail {
-    struct mail mail;
-    struct snapshot *snapshot;
-};
+static void for_each_session(struct worker *worker, void (*act)(struct session *session))
+{
+    for (enum session_state state = 0; state < SESSION_CLOSING; state++)
+        for (struct session *s = worker->sessions[state].next; s != &worker->sessions[state];
+             s = s->next)
+            act(s);
+}
+
+static void evict(struct session *session)
+{
+    socketio_evict(session, session->worker->other->rules);
+}
+
+/* Before the first worker acts by new rules, all know of their sockets what those ask. */
+static void prepare(struct worker *worker, struct snapshot *fresh)
+{
+    worker->other = snapshot_get(fresh);
+    for_each_session(worker, socketio_reckon);
+}
 
 /*
  * Between two events: whoever was served by the old rules is served by the new ones from here on.
  * Those whose namespace is gone say their last words first, while the old rules are in force.
  */
-static void adopt_mail(struct mail *mail, void *receiver)
+static void adopt(struct worker *worker, struct snapshot *fresh)
 {
-    struct snapshot_mail *letter = (struct snapshot_mail *)(void *)mail;
-    struct worker *worker = receiver;
     struct snapshot *old = worker->snapshot;
 
-    for (enum session_state state = 0; state < SESSION_CLOSING; state++)
-        for (struct session *s = worker->sessions[state].next; s != &worker->sessions[state];
-             s = s->next)
-            socketio_evict(s, letter->snapshot->rules);
-    set_snapshot(worker, letter->snapshot);
+    (void)fresh; /* it is the other */
+    for_each_session(worker, evict);
+    set_snapshot(worker, worker->other);
+    worker->other = old;
+    for_each_session(worker, socketio_adopt);
+}
+
+/* No worker acts by the old rules any more. */
+static void settle(struct worker *worker, struct snapshot *fresh)
+{
+    (void)fresh;
+    socketio_reap(worker); /* what has left is of the old rules */
+    snapshot_put(&worker->other);
+    for_each_session(worker, socketio_reckon);
+}
+
+/* A new snapshot, step by step; all workers have done one before any begins the next. */
+static void (*const steps[])(struct worker *worker, struct snapshot *fresh) = {prepare, adopt,
+                                                                               settle};
+#define STEPS (sizeof steps / sizeof *steps)
+
+struct change {
+    struct snapshot *snapshot;
+    size_t step;
+    _Atomic unsigned missing; /* workers that have not done it yet */
+};
+
+struct change_mail {
+    struct mail mail;
+    struct change *change;
+};
+
+static void post_to(struct worker *worker, struct mail *mail,
+                    void (*deliver)(struct mail *, void *))
+{
+    mail->deliver = deliver;
+    mailbox_post(&worker->mailbox, mail);
+    mailbox_wake(&worker->mailbox);
+}
+
+static void change_mail(struct mail *mail, void *receiver);
+
+static void post_change(struct gateway *gateway, struct change *change)
+{
+    atomic_store(&change->missing, gateway->n_workers);
+    for (unsigned i = 0; i < gateway->n_workers; i++) {
+        struct change_mail *letter = memory_new(sizeof *letter);
+
+        letter->change = change;
+        post_to(&gateway->worker[i], &letter->mail, change_mail);
+    }
+}
+
+static void change_mail(struct mail *mail, void *receiver)
+{
+    struct change *change = ((struct change_mail *)(void *)mail)->change;
+    struct worker *worker = receiver;
+
+    free(mail);
+    steps[change->step](worker, change->snapshot);
+    if (atomic_fetch_sub(&change->missing, 1) > 1)
+        return;
+    if (++change->step < STEPS) {
+        post_change(worker->gateway, change);
+        return;
+    }
+    snapshot_put(&change->snapshot);
+    free(change);
+    atomic_store(&worker->gateway->is_changing, false);
+}
+
+struct revoked_mail {
+    struct mail mail;
+    struct revoked *revoked;
+};
+
+static bool has_revoked(const struct session *session, const struct revoked *revoked)
+{
+    if (session->identity && identity_is_revoked(session->identity, revoked))
+        return true;
+    for (const struct socket *socket = session->sockets; socket; socket = socket->next)
+        if (socket->identity && identity_is_revoked(socket->identity, revoked))
+            return true;
+    return false;
+}
+
+static void revoke_mail(struct mail *mail, void *receiver)
+{
+    struct revoked_mail *letter = (struct revoked_mail *)(void *)mail;
+    struct worker *worker = receiver;
+
+    revoked_put(&worker->revoked);
+    worker->revoked = letter->revoked;
     free(letter);
     for (enum session_state state = 0; state < SESSION_CLOSING; state++)
-        for (struct session *s = worker->sessions[state].next; s != &worker->sessions[state];
-             s = s->next)
-            socketio_adopt(s);
-    socketio_reap(worker);
-    snapshot_put(&old);
+        for (struct session *s = worker->sessions[state].next, *next; s != &worker->sessions[state];
+             s = next) {
+            next = s->next;
+            if (has_revoked(s, worker->revoked))
+                session_close(s, CLOSE_REVOKED);
+        }
 }
 
 static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
-                 struct snapshot *snapshot)
+                 struct snapshot *snapshot, struct revoked *revoked)
 {
     static const struct span ping = {"2", 1};
 
@@ -283,6 +385,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     table_init(&worker->online);
     init_lists(worker);
     set_snapshot(worker, snapshot_get(snapshot));
+    worker->revoked = revoked_get(revoked);
     worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
     worker->event = memory_new(sizeof *worker->event);
     if (!worker_watch(worker, worker->mailbox.event_fd, EPOLLIN, &worker->mailbox_watch))
@@ -303,7 +406,10 @@ static void fini(struct worker *worker)
     close(worker->epoll_fd);
     free(worker->event);
     free(worker->claim);
+    if (worker->other)
+        snapshot_put(&worker->other);
     snapshot_put(&worker->snapshot);
+    revoked_put(&worker->revoked);
 }
 
 bool worker_watch(struct worker *worker, int fd, uint32_t events, struct watch *watch)
@@ -356,13 +462,14 @@ void worker_flush_if_much(struct worker *worker)
         flush_touched(worker);
 }
 
-bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct error *error)
+bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
+                   struct error *error)
 {
     gateway->directory = directory_new();
     atomic_store(&gateway->busy, gateway->n_workers);
     gateway->worker = memory_zeroed(gateway->n_workers, sizeof *gateway->worker);
     for (unsigned i = 0; i < gateway->n_workers; i++)
-        if (!init(&gateway->worker[i], gateway, i, snapshot))
+        if (!init(&gateway->worker[i], gateway, i, snapshot, revoked))
             return error_set(error, "cannot start worker %u", i);
     for (unsigned i = 0; i < gateway->n_workers; i++) {
         int failed = pthread_create(&gateway->worker[i].thread, NULL, run, &gateway->worker[i]);
@@ -373,21 +480,23 @@ bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct er
     return true;
 }
 
-static void post_to(struct worker *worker, struct mail *mail,
-                    void (*deliver)(struct mail *, void *))
-{
-    mail->deliver = deliver;
-    mailbox_post(&worker->mailbox, mail);
-    mailbox_wake(&worker->mailbox);
-}
-
 void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot)
 {
-    for (unsigned i = 0; i < gateway->n_workers; i++) {
-        struct snapshot_mail *letter = memory_new(sizeof *letter);
+    struct change *change = memory_zeroed(1, sizeof *change);
 
-        letter->snapshot = snapshot_get(snapshot);
-        post_to(&gateway->worker[i], &letter->mail, adopt_mail);
+    while (atomic_exchange(&gateway->is_changing, true)) /* one after the other */
+        usleep(1000);
+    change->snapshot = snapshot_get(snapshot);
+    post_change(gateway, change);
+}
+
+void gateway_revoke(struct gateway *gateway, struct revoked *revoked)
+{
+    for (unsigned i = 0; i < gateway->n_workers; i++) {
+        struct revoked_mail *letter = memory_new(sizeof *letter);
+
+        letter->revoked = revoked_get(revoked);
+        post_to(&gateway->worker[i], &letter->mail, revoke_mail);
     }
 }
 

@@ -22,6 +22,8 @@ struct worker {
     pthread_t thread;
     struct gateway *gateway;
     struct snapshot *snapshot;
+    struct revoked *revoked;
+    struct snapshot *other; /* while the workers change: the one to come, then the one before */
     int epoll_fd;
     uint64_t now_ms;
     uint64_t woke_ns; /* when this turn began, for the counters */
@@ -63,7 +65,8 @@ struct gateway {
     _Atomic uint64_t descriptors; /* of clients */
     _Atomic uint64_t body_bytes;  /* of requests that are still arriving */
     uint64_t max_descriptors;
-    _Atomic unsigned busy; /* workers that still have something to finish when stopping */
+    _Atomic bool is_changing; /* to a new snapshot */
+    _Atomic unsigned busy;    /* workers that still have something to finish when stopping */
 };
 
 /*
@@ -71,9 +74,12 @@ struct gateway {
  * the process can only end.  After gateway_stop each worker closes its clients; gateway_join waits
  * for that and frees everything.
  */
-bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct error *error);
+bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
+                   struct error *error);
 void gateway_adopt(struct gateway *gateway,
                    struct snapshot *snapshot); /* takes references of its own */
+void gateway_revoke(struct gateway *gateway,
+                    struct revoked *revoked); /* the same; ends whom it covers */
 void gateway_stop(struct gateway *gateway);
 bool gateway_is_turning(struct gateway *gateway); /* has each worker taken a turn of late? */
 void gateway_join(struct gateway *gateway);

@@ -1,0 +1,72 @@
+/* What is revoked ends at once, on every worker, and does not come back. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { instance, next, until } from '../lib.mjs';
+
+const rules = 'namespace "/" { authenticate required; on "sync" { ack true } } namespace "/optional" { authenticate optional }';
+const started = (t, settings = {}) => instance(t, { rules, login: false, users: { ann: {}, bob: {} },
+    settings: { 'gateway.workers': 4, ...settings } });
+const refusal = async (sp, token, namespace) => (await next(sp.client({ token, namespace }), 'connect_error'))[0];
+const jti = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).jti;
+
+test('user disable ends all sockets of the user, by whichever transport, and nobody else', async (t) => {
+    const sp = await started(t);
+    const token = sp.token('ann');
+    const anns = [];
+
+    for (let i = 0; i < 12; i++)
+        anns.push(await sp.connected({ token, transports: [i % 3 ? 'websocket' : 'polling'] }));
+    const bob = await sp.connected({ token: sp.token('bob') });
+    const began = Date.now();
+    const ends = Promise.all(anns.map((ann) => next(ann, 'disconnect')));
+
+    sp.cli('user', 'disable', 'ann');
+    for (const [why] of await ends) assert.equal(why, 'transport close');
+    assert.ok(Date.now() - began < 1000, `${Date.now() - began} ms`);
+    assert.equal(await bob.emitWithAck('sync'), true);
+    assert.equal((await refusal(sp, token)).data.message, 'jwt revoked');
+    assert.equal((await refusal(sp, token, '/optional')).data.message, 'jwt revoked');
+
+    await sp.gateway.stop();
+    await sp.startGateway();
+    assert.equal((await refusal(sp, token)).data.message, 'jwt revoked', 'also after a restart');
+    sp.cli('user', 'enable', 'ann');
+    assert.equal((await refusal(sp, token)).data.message, 'jwt revoked', 'what was issued before stays dead');
+    await sp.connected({ token: sp.token('ann') });
+});
+
+test('session revoke ends one token, and leaves the user the others', async (t) => {
+    const sp = await started(t);
+    const [one, other] = [sp.token('ann'), sp.token('ann')];
+    const ends = await sp.connected({ token: one }), stays = await sp.connected({ token: other });
+    const end = next(ends, 'disconnect');
+
+    sp.cli('session', 'revoke', jti(one));
+    await end;
+    assert.equal(await stays.emitWithAck('sync'), true);
+    assert.equal((await refusal(sp, one)).data.message, 'jwt revoked');
+});
+
+test('when the revocations cannot be read: what is known does for a while, then nobody new comes in', async (t) => {
+    const sp = await started(t, { 'gateway.revocation_patience': '1s' });
+    const file = path.join(path.dirname(sp.config), 'revocations.db');
+    const token = sp.token('bob');
+    const inside = await sp.connected({ token: sp.token('ann') });
+
+    fs.renameSync(file, `${file}.away`);
+    fs.writeFileSync(file, 'this is no database, whatever its name says '.repeat(100));
+    await sp.connected({ token });
+    await until(async () => {
+        const client = sp.client({ token });
+        const refused = await new Promise((resolve) => client.once('connect', () => resolve(null))
+            .once('connect_error', (error) => resolve(error.data.code)));
+        client.disconnect();
+        return refused === 'unavailable';
+    }, 'the patience to end');
+    assert.equal(await inside.emitWithAck('sync'), true, 'those inside stay');
+
+    fs.renameSync(`${file}.away`, file);
+    await until(() => sp.connected({ token }).then(() => true, () => false), 'the way back');
+});
