@@ -28,7 +28,7 @@ const doors = [
     /* Its random, constant time, base64 and wiping are anyone's; see `hashing`. */
     [/^sodium(\.h$|\/)/, ['']],
     /* Common ground, except on the gateway's event path. */
-    [/^jansson\.h$/, ['common/', 'db/', 'login-fcgi/', 'gateway/gate.', 'gateway/snapshot.']],
+    [/^jansson\.h$/, ['common/', 'db/', 'login-fcgi/', 'gateway/gate.', 'gateway/snapshot.', 'gateway/explain.']],
 ];
 
 /* libsodium's password hashing, by its functions. */
