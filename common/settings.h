@@ -28,6 +28,7 @@
  S(login_database,           "login.database",                  FILE,     "/var/lib/sallyport/sallyport.db", RESTART, "SQLite database of the users") \
  S(login_listen,             "login.listen",                    TEXT,     "/run/sallyport/login.sock",       RESTART, "FastCGI socket: a path, or ADDRESS:PORT") \
  S(login_threads,            "login.threads",                   COUNT,    "8",                               RESTART, "requests served at once") \
+ S(login_hashes,             "login.hashes",                    COUNT,    "0",                               RESTART, "passwords hashed at once, 7 MiB each, by all processes; 0: one per core") \
  S(login_max_body,           "login.max_body",                  BYTES,    "16KiB",                           RELOAD,  "longest request body") \
  S(login_timeout,            "login.timeout",                   DURATION, "10s",                             RELOAD,  "longest wait for a web server that stalls inside a request") \
  S(login_refresh_lifetime,   "login.refresh_lifetime",          DURATION, "30d",                             RELOAD,  "longest session: from the login to the last refresh; 0s: no refresh tokens") \

@@ -38,9 +38,16 @@ static bool change(const struct attempt *attempt, struct user *user)
     struct database *database = attempt->stores->database;
     char hash[PASSWORD_HASH_SIZE];
     struct error error = {"no memory"};
-    bool is_hashed = password_hash(attempt->fresh->text, attempt->fresh->bytes, hash);
+    struct turnstile *turnstile = attempt->stores->turnstile;
     enum db_result result = DB_FAILED;
+    bool is_hashed = false;
 
+    if (!turnstile_enter(turnstile)) {
+        error_set(&error, "too many wait for login.hashes");
+    } else {
+        is_hashed = password_hash(attempt->fresh->text, attempt->fresh->bytes, hash);
+        turnstile_leave(turnstile);
+    }
     if (is_hashed) {
         result = users_replace_hash(database, user, hash, clock_wall_s());
         error_set(&error, "%s", database_error(database));
@@ -92,14 +99,31 @@ static void log_refusal(const struct attempt *attempt, const struct user *user,
         log_info("login: refused, %s is disabled, from %s", user->name, attempt->client);
 }
 
+/* What the hash says, once it is our turn to hash; `is_busy`: it never was. */
+static enum password_result verify(const struct attempt *attempt, const struct user *user,
+                                   unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES],
+                                   bool *is_busy)
+{
+    struct turnstile *turnstile = attempt->stores->turnstile;
+    enum password_result result = PASSWORD_FAILED;
+
+    *is_busy = !turnstile_enter(turnstile);
+    if (*is_busy)
+        return result;
+    result = password_verify(attempt->password->text, attempt->password->bytes,
+                             user ? user->hash : NULL, fingerprint);
+    turnstile_leave(turnstile);
+    return result;
+}
+
 /* `user` is NULL where there is none of that name. */
 static void decide(const struct attempt *attempt, struct user *user,
                    const struct throttle_attempt *throttle)
 {
     struct database *database = attempt->stores->database;
     unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES] = {0};
-    enum password_result result = password_verify(attempt->password->text, attempt->password->bytes,
-                                                  user ? user->hash : NULL, fingerprint);
+    bool is_busy;
+    enum password_result result = verify(attempt, user, fingerprint, &is_busy);
     bool is_right = result == PASSWORD_RIGHT && user && !user->disabled;
     enum throttle_outcome outcome = result == PASSWORD_FAILED ? THROTTLE_UNDECIDED
                                     : is_right                ? THROTTLE_RIGHT
@@ -107,6 +131,9 @@ static void decide(const struct attempt *attempt, struct user *user,
 
     if (throttle_settle(database, throttle, outcome, fingerprint, clock_wall_s()) != DB_OK) {
         grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
+    } else if (is_busy) {
+        grant_give_up(attempt->answer, "cannot verify a password",
+                      "too many wait for login.hashes");
     } else if (result == PASSWORD_FAILED) {
         grant_give_up(attempt->answer, "cannot verify a password",
                       "no memory, or the hash is in no known form");

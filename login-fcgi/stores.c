@@ -1,6 +1,24 @@
 /* Which databases the login service works on: all of them, or it does not start. */
 #include "login-fcgi/stores.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* Beside the database, as SQLite's own files. */
+static struct turnstile *open_turnstile(const struct config *config, struct error *error)
+{
+    char path[PATH_MAX];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t places = config->login_hashes ? config->login_hashes : cores > 0 ? (size_t)cores : 1;
+
+    if (snprintf(path, sizeof path, "%s-hashes", config->login_database) >= (int)sizeof path) {
+        error_set(error, "the path %s is too long", config->login_database);
+        return NULL;
+    }
+    return turnstile_open(path, places, error);
+}
+
 bool stores_open(struct stores *stores, const struct config *config, struct error *error)
 {
     *stores = (struct stores){.database = database_open(config->login_database, false, error)};
@@ -8,11 +26,15 @@ bool stores_open(struct stores *stores, const struct config *config, struct erro
         return false;
     stores->revocations = revocations_open(config->token_revocations, false,
                                            (int64_t)(config->token_lifetime / 1000), error);
-    return stores->revocations;
+    if (!stores->revocations)
+        return false;
+    stores->turnstile = open_turnstile(config, error);
+    return stores->turnstile;
 }
 
 void stores_close(struct stores *stores)
 {
+    turnstile_close(&stores->turnstile);
     revocations_close(&stores->revocations);
     database_close(&stores->database);
 }

@@ -4,11 +4,14 @@
 #include "common/config.h"
 #include "db/database.h"
 #include "db/revocations.h"
+#include "login-fcgi/turnstile.h"
 
-/* The databases a request works on.  Each thread has its own connections. */
+/* The databases a request works on, and the turnstile before the hashes.  Each thread has its own.
+ */
 struct stores {
     struct database *database;
     struct revocations *revocations;
+    struct turnstile *turnstile;
 };
 
 /* False: error.  stores_close in either case. */
