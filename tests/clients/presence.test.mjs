@@ -147,3 +147,28 @@ test('members are right after rules that did not ask, and bounded', async (t) =>
     for (const client of [ann, bob, cleo]) await client.emitWithAck('sync');
     assert.deepEqual((await bob.emitWithAck('leave', 'a')).sort(), ['ann', 'cleo']);
 });
+
+test('rules that begin to ask for members are never given a part of them', async (t) => {
+    const many = Array.from({ length: 16 }, (_, i) => `user${String(i).padStart(2, '0')}`);
+    const sp = await instance(t, { rules: page('on "join" { join "room:$1"; ack true }'), login: false,
+        settings: { ...settings, 'gateway.limits.events_per_second': 0 } });
+    const clients = await Promise.all(many.map((sub) => sp.connected({ token: sp.sign({ sub }) })));
+    for (const client of clients) await client.emitWithAck('join', 'a');
+    const seen = { whole: 0, none: 0 };
+    let ends = false;
+    const asking = Promise.all(clients.map(async (client) => {
+        while (!ends) {
+            const answer = await client.emitWithAck('who', 'a');
+            if (answer.error) assert.deepEqual(answer, { error: 'no rule' });
+            else assert.deepEqual(answer.sort(), many);
+            seen[answer.error ? 'none' : 'whole']++;
+        }
+    }));
+    for (let i = 0; i < 20; i++) {
+        await Promise.race([asking, reload(sp, i % 2 ? page('') : rooms)]);
+        await Promise.race([asking, new Promise((resolve) => setTimeout(resolve, 20))]);
+    }
+    ends = true;
+    await asking;
+    assert.ok(seen.whole > 100 && seen.none > 100, JSON.stringify(seen));
+});
