@@ -42,11 +42,6 @@ void socketio_evict(struct session *session, const struct rules *fresh)
     (void)session, (void)fresh;
 }
 
-void socketio_reckon(struct session *session)
-{
-    (void)session;
-}
-
 void socketio_adopt(struct session *session)
 {
     (void)session;
