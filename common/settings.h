@@ -30,6 +30,7 @@
  S(login_threads,            "login.threads",                   COUNT,    "8",                               RESTART, "requests served at once") \
  S(login_hashes,             "login.hashes",                    COUNT,    "0",                               RESTART, "passwords hashed at once, 7 MiB each, by all processes; 0: one per core") \
  S(login_max_body,           "login.max_body",                  BYTES,    "16KiB",                           RELOAD,  "longest request body") \
+ S(login_origins,            "login.origins",                   TEXTS,    "",                                RELOAD,  "pages of which other origins may log in, as \"https://example.org\"") \
  S(login_timeout,            "login.timeout",                   DURATION, "10s",                             RELOAD,  "longest wait for a web server that stalls inside a request") \
  S(login_refresh_lifetime,   "login.refresh_lifetime",          DURATION, "30d",                             RELOAD,  "longest session: from the login to the last refresh; 0s: no refresh tokens") \
  S(login_refresh_idle,       "login.refresh_idle",              DURATION, "7d",                              RELOAD,  "longest time between two refreshes") \

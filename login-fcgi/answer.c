@@ -20,6 +20,7 @@ static const struct status {
 } statuses[] = {
     /* clang-format off */
     {200, "OK",                     NULL},
+    {204, "No Content",             NULL},
     {304, "Not Modified",           NULL},
     {400, "Bad Request",            "invalid_request"},
     {401, "Unauthorized",           "invalid_grant"},
@@ -53,7 +54,8 @@ answer_write(struct answer *answer, int status, const char *format, ...)
     int length;
 
     answer->status = status;
-    answer->allow = answer->etag = NULL;
+    answer->allow = answer->etag = answer->origin = NULL;
+    answer->with_cookies = false;
     answer->retry_after_s = 0;
     answer->cookie[0] = '\0';
     va_start(values, format);
@@ -96,6 +98,12 @@ void answer_kept(struct answer *answer, const char *body, const char *etag)
     answer->etag = etag;
 }
 
+void answer_preflight(struct answer *answer)
+{
+    answer_write(answer, 204, "\n");
+    answer->body_bytes = 0;
+}
+
 void answer_set_cookie(struct answer *answer, const char *refresh, int64_t lifetime_s)
 {
     snprintf(answer->cookie, sizeof answer->cookie,
@@ -108,10 +116,10 @@ void answer_wipe(struct answer *answer)
     sodium_memzero(answer, sizeof *answer);
 }
 
-/* A 304 has no body, and says nothing of one. */
+/* A 204 or 304 has no body, and says nothing of one. */
 static int head_of_body(const struct answer *answer, char *head, size_t size)
 {
-    if (answer->status == 304)
+    if (answer->status == 304 || answer->status == 204)
         return 0;
     return snprintf(head, size, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                     answer->body_bytes);
@@ -140,12 +148,31 @@ static int head_of_some(const struct answer *answer, char *head, size_t size)
     return length;
 }
 
+static int head_of_origin(const struct answer *answer, char *head, size_t size)
+{
+    if (!answer->origin)
+        return 0;
+    return snprintf(head, size,
+                    "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n"
+                    "Access-Control-Expose-Headers: Retry-After\r\n%s%s",
+                    answer->origin,
+                    answer->with_cookies ? "Access-Control-Allow-Credentials: true\r\n" : "",
+                    answer->status == 204 ? "Access-Control-Allow-Methods: POST\r\n"
+                                            "Access-Control-Allow-Headers: Content-Type\r\n"
+                                            "Access-Control-Max-Age: 600\r\n"
+                                          : "");
+}
+
 size_t answer_head(const struct answer *answer, char head[ANSWER_HEAD_SIZE])
 {
-    static int (*const parts[])(const struct answer *, char *,
-                                size_t) = {head_of_body, head_of_keeping, head_of_some};
+    static int (*const parts[])(const struct answer *, char *, size_t) = {
+        head_of_body, head_of_keeping, head_of_some, head_of_origin};
     size_t used = (size_t)snprintf(head, ANSWER_HEAD_SIZE,
-                                   "Status: %d %s\r\nX-Content-Type-Options: nosniff\r\n",
+                                   "Status: %d %s\r\n"
+                                   "X-Content-Type-Options: nosniff\r\n"
+                                   "Content-Security-Policy: default-src 'none'; "
+                                   "frame-ancestors 'none'\r\n"
+                                   "Referrer-Policy: no-referrer\r\n",
                                    answer->status, status_find(answer->status)->phrase);
 
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {

@@ -16,6 +16,8 @@ struct answer {
     char cookie[192];       /* Set-Cookie, "": none */
     const char *etag;       /* then the answer may be kept for a while; NULL: it must not.  Borrowed
                                from the service */
+    const char *origin;     /* whose pages may read it ("*": all), else NULL; borrowed */
+    bool with_cookies;      /* and send cookies */
     size_t body_bytes;
     char body[2 * TOKEN_MAX_BYTES + 512]; /* may hold tokens: answer_wipe */
 };
@@ -36,6 +38,9 @@ void answer_token(struct answer *answer, const char *token, const char *refresh,
 /* What may be kept, with its ETag; `body` NULL: 304, the client has it. */
 void answer_kept(struct answer *answer, const char *body, const char *etag);
 
+/* 204: a script of another origin may send what it asked about (Fetch, CORS preflight). */
+void answer_preflight(struct answer *answer);
+
 /* To be called after the answer is made: the refresh token as a cookie; NULL: take it away. */
 #define ANSWER_COOKIE "__Host-sallyport"
 void answer_set_cookie(struct answer *answer, const char *refresh, int64_t lifetime_s);
@@ -43,7 +48,7 @@ void answer_set_cookie(struct answer *answer, const char *refresh, int64_t lifet
 void answer_wipe(struct answer *answer);
 
 /* The header with its empty line, as CGI has it (RFC 3875 §6); its length. */
-#define ANSWER_HEAD_SIZE 1024
+#define ANSWER_HEAD_SIZE 2048
 size_t answer_head(const struct answer *answer, char head[ANSWER_HEAD_SIZE]);
 
 #endif

@@ -81,6 +81,9 @@ void request_init(struct request *request, char *const *parameters)
     request->content_type = parameter(parameters, "CONTENT_TYPE");
     request->client = parameter(parameters, "REMOTE_ADDR");
     request->if_none_match = parameter(parameters, "HTTP_IF_NONE_MATCH");
+    request->host = parameter(parameters, "HTTP_HOST");
+    request->origin = parameter(parameters, "HTTP_ORIGIN");
+    request->fetch_site = parameter(parameters, "HTTP_SEC_FETCH_SITE");
     request->cookies = parameter(parameters, "HTTP_COOKIE");
     request_set_path(request, parameters);
     request_set_length(request, parameter(parameters, "CONTENT_LENGTH"));

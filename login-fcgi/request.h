@@ -19,8 +19,9 @@ enum request_body {
 #define REQUEST_PATH_SIZE 128
 
 struct request {
-    const char *method, *content_type, *cookies, *if_none_match, *client; /* borrowed, "" where
-                                                             there is none; client: REMOTE_ADDR */
+    const char *method, *content_type, *cookies, *if_none_match, *client, *host, *origin,
+        *fetch_site;              /* borrowed, "" where
+there is none; client: REMOTE_ADDR */
     char path[REQUEST_PATH_SIZE]; /* as the client sent it, without the query; "": too long */
     enum request_body state;
     size_t content_length;

@@ -8,6 +8,7 @@
 #include "db/users.h"
 #include "login-fcgi/grant.h"
 #include "login-fcgi/login.h"
+#include "login-fcgi/origin.h"
 
 #include <string.h>
 
@@ -85,17 +86,41 @@ static bool body_is_refused(const struct request *request, struct answer *answer
     return true;
 }
 
+static bool is_preflight(const struct route *route, const struct request *request)
+{
+    return strcmp(request->method, "OPTIONS") == 0 && *request->origin &&
+           route_takes(route, "POST");
+}
+
+static void answer_route(const struct service *service, const struct route *route,
+                         struct stores *stores, struct request *request, struct answer *answer)
+{
+    bool is_asking = is_preflight(route, request);
+
+    if (!is_asking && !route_takes(route, request->method)) {
+        answer_error(answer, 405, "this path does not take this method");
+        answer->allow = route->allow;
+    } else if ((is_asking || strcmp(request->method, "POST") == 0) &&
+               origin_is_foreign(service->config, request)) {
+        log_info("login: refused, a page of another site, from %s", request->client);
+        answer_error(answer, 403, "pages of this origin may not do this; see login.origins");
+    } else if (is_asking) {
+        answer_preflight(answer);
+    } else if (!body_is_refused(request, answer)) {
+        route->answer(service, stores, request, answer);
+    }
+}
+
 void routes_answer(const struct service *service, struct stores *stores, struct request *request,
                    struct answer *answer)
 {
     const struct route *route = route_find(request->path);
+    const char *origin = origin_allowed(service->config, request);
 
-    if (!route) {
+    if (route)
+        answer_route(service, route, stores, request, answer);
+    else
         answer_error(answer, 404, "there is nothing at this path");
-    } else if (!route_takes(route, request->method)) {
-        answer_error(answer, 405, "this path does not take this method");
-        answer->allow = route->allow;
-    } else if (!body_is_refused(request, answer)) {
-        route->answer(service, stores, request, answer);
-    }
+    answer->with_cookies = origin && service->config->login_refresh_cookie;
+    answer->origin = origin ? origin : route && route->answer == keys_answer ? "*" : NULL;
 }

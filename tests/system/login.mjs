@@ -43,6 +43,8 @@ export function checkAnswer(answer, status) {
     assert.equal(answer.headers['content-type'], 'application/json');
     assert.equal(answer.headers['cache-control'], 'no-store');
     assert.equal(answer.headers['x-content-type-options'], 'nosniff');
+    assert.equal(answer.headers['content-security-policy'], "default-src 'none'; frame-ancestors 'none'");
+    assert.equal(answer.headers['referrer-policy'], 'no-referrer');
     assert.equal(answer.headers['content-length'], String(Buffer.byteLength(answer.body)));
     assert.match(answer.body, /^[^\n]+\n$/, 'one line');
     const json = JSON.parse(answer.body);
