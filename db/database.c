@@ -164,6 +164,16 @@ static bool prepare(struct database *database)
     return true;
 }
 
+static bool sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool is_synced = fd >= 0 && fsync(fd) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return is_synced;
+}
+
 enum db_result database_fail(struct database *database)
 {
     error_set(&database->error, "%s", sqlite3_errmsg(database->sqlite));
@@ -214,6 +224,44 @@ enum db_result database_end(struct database *database, enum db_result result)
     return result;
 }
 
+/* Into a file that nobody knows yet, which then gets its name unless there is one of that name. */
+static bool copy_to(sqlite3 *sqlite, const char *path, struct error *error)
+{
+    char draft[PATH_MAX], *sql = NULL;
+    int fd = -1;
+    bool is_made = false;
+
+    if (snprintf(draft, sizeof draft, "%s.XXXXXX", path) < (int)sizeof draft)
+        fd = mkostemp(draft, O_CLOEXEC); /* empty and 0600, as SQLite wants it and we do */
+    if (fd < 0)
+        return error_set(error, "cannot make %s: %s", path, strerror(errno));
+    close(fd);
+    sql = sqlite3_mprintf("VACUUM INTO %Q", draft);
+    if (!sql || sqlite3_exec(sqlite, sql, NULL, NULL, NULL) != SQLITE_OK)
+        error_set(error, "cannot copy to %s: %s", path, sqlite3_errmsg(sqlite));
+    else if (!sync_file(draft) || link(draft, path) < 0)
+        error_set(error, "cannot make %s: %s", path, strerror(errno));
+    else
+        is_made = true;
+    sqlite3_free(sql);
+    unlink(draft);
+    return is_made;
+}
+
+/* Whoever else migrates just now makes the same copy. */
+static bool copy_before(sqlite3 *sqlite, const struct schema *schema, const char *path,
+                        struct error *reason)
+{
+    int64_t version = schema_version(sqlite);
+    char copy[PATH_MAX];
+
+    if (version <= 0 || version >= schema->n_steps)
+        return true;
+    if (snprintf(copy, sizeof copy, "%s.schema-%d", path, (int)version) >= (int)sizeof copy)
+        return error_set(reason, "its path is too long for a copy before the migration");
+    return access(copy, F_OK) == 0 || copy_to(sqlite, copy, reason) || access(copy, F_OK) == 0;
+}
+
 /* A file that can only be read is refused before SQLite makes a -shm that nobody can write. */
 static bool set_up(struct database *database, const char *path, struct error *reason)
 {
@@ -233,7 +281,8 @@ static bool set_up(struct database *database, const char *path, struct error *re
     code = schema->writes_ahead ? write_ahead(sqlite) : SQLITE_OK;
     if (code != SQLITE_OK)
         return error_set(reason, "write-ahead logging: %s", sqlite3_errstr(code));
-    return schema_migrate(sqlite, schema->steps, schema->n_steps, reason) &&
+    return copy_before(sqlite, schema, path, reason) &&
+           schema_migrate(sqlite, schema->steps, schema->n_steps, reason) &&
            ((can_write(sqlite) && prepare(database)) || say(sqlite, reason));
 }
 
@@ -301,6 +350,39 @@ void database_close(struct database **database)
     sqlite3_close((*database)->sqlite);
     free(*database);
     *database = NULL;
+}
+
+bool database_copy(struct database *database, const char *path, struct error *error)
+{
+    return copy_to(database->sqlite, path, error);
+}
+
+bool database_check(struct database *database, struct error *error)
+{
+    static const char *const checks[] = {"PRAGMA integrity_check(1)", "PRAGMA foreign_key_check"};
+    bool is_sound = true;
+
+    for (int i = 0; i < 2 && is_sound; i++) {
+        sqlite3_stmt *check = NULL;
+        const char *said = NULL;
+        int code = sqlite3_prepare_v2(database->sqlite, checks[i], -1, &check, NULL);
+
+        if (code == SQLITE_OK)
+            code = sqlite3_step(check);
+        if (code == SQLITE_ROW)
+            said = (const char *)sqlite3_column_text(check, 0);
+        if (said && (i == 1 || strcmp(said, "ok") != 0))
+            is_sound = error_set(error, "%s%s", i == 1 ? "rows that belong to none: " : "", said);
+        else if (code != SQLITE_ROW && code != SQLITE_DONE)
+            is_sound = error_set(error, "%s", sqlite3_errmsg(database->sqlite));
+        sqlite3_finalize(check);
+    }
+    return is_sound;
+}
+
+int database_version(const struct database *database)
+{
+    return (int)schema_version(database->sqlite);
 }
 
 const char *database_error(const struct database *database)

@@ -13,11 +13,24 @@ struct database;
 
 /*
  * Open (or, with `create`, make) the database: WAL, busy timeout 5 s, foreign keys, synchronous
- * FULL; migrations up to today's `user_version` are run, each in one transaction.  A newer schema
- * than this program knows is refused.  NULL: error.
+ * FULL; migrations up to today's `user_version` are run, each in one transaction, after a copy was
+ * made of what was there, PATH.schema-VERSION.  A newer schema than this program knows is refused.
+ * NULL: error.
  */
 struct database *database_open(const char *path, bool create, struct error *error);
 void database_close(struct database **database);
+
+/*
+ * A copy of what it holds now, while others write, as a new file of mode 0600 that is whole or not
+ * there.  False: error; `path` exists, or it cannot be written.
+ */
+bool database_copy(struct database *database, const char *path, struct error *error);
+
+/* Is the file sound?  False: what is wrong with it. */
+bool database_check(struct database *database, struct error *error);
+
+/* The version of the schema that it has, which is this program's. */
+int database_version(const struct database *database);
 
 /* The words for the DB_FAILED that a call on this connection returned last; for the log, not for a
  * client. */

@@ -199,6 +199,16 @@ bool revocations_first_iat(struct revocations *revocations, const char *user, in
     return true;
 }
 
+bool revocations_copy(struct revocations *revocations, const char *path, struct error *error)
+{
+    return database_copy(revocations->database, path, error);
+}
+
+bool revocations_check(struct revocations *revocations, struct error *error)
+{
+    return database_check(revocations->database, error);
+}
+
 bool revocations_date(struct revocations *revocations, const char *user, int64_t *iat_s,
                       struct error *error)
 {

@@ -48,6 +48,10 @@ bool revocations_announce(struct revocations *revocations, int64_t lifetime_s, s
 bool revocations_first_iat(struct revocations *revocations, const char *user, int64_t now_s,
                            int64_t *first_s, struct error *error);
 
+/* database_copy and database_check (database.h) for this file. */
+bool revocations_copy(struct revocations *revocations, const char *path, struct error *error);
+bool revocations_check(struct revocations *revocations, struct error *error);
+
 /*
  * What to date a token of `user` to that is issued now, by the clock; where that is not yet
  * possible it waits, for no more than a second.  False: error.

@@ -240,6 +240,14 @@ bool schema_check(sqlite3 *sqlite, const struct schema *schema, struct error *er
     return true;
 }
 
+int64_t schema_version(sqlite3 *sqlite)
+{
+    struct error error;
+    int64_t version;
+
+    return ask(sqlite, "PRAGMA user_version", &version, &error) ? version : -1;
+}
+
 bool schema_migrate(sqlite3 *sqlite, const char *const *steps, int n_steps, struct error *error)
 {
     int64_t version;

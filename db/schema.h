@@ -5,6 +5,7 @@
 
 #include <sqlite3.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * All SQL there is: for each kind of file the steps from one schema to the next, and the statements
@@ -84,6 +85,7 @@ enum revocations_statement {
  * once.
  */
 bool schema_check(sqlite3 *sqlite, const struct schema *schema, struct error *error);
+int64_t schema_version(sqlite3 *sqlite); /* -1: it cannot be read */
 bool schema_migrate(sqlite3 *sqlite, const char *const *steps, int n_steps, struct error *error);
 
 #endif

@@ -19,8 +19,8 @@
 #define STANDARD_CONFIG "/etc/sallyport/sallyport.conf"
 
 static const struct command *const nouns[] = {init_commands,    user_commands,     token_commands,
-                                              session_commands, throttle_commands, key_commands,
-                                              config_commands};
+                                              session_commands, throttle_commands, db_commands,
+                                              key_commands,     config_commands};
 #define NOUNS (sizeof nouns / sizeof *nouns)
 
 /* clang-format off */

@@ -55,7 +55,7 @@ struct command {
 
 /* The rows of each file, ended by one without a noun. */
 extern const struct command init_commands[], user_commands[], token_commands[], session_commands[],
-    throttle_commands[], key_commands[], config_commands[];
+    throttle_commands[], db_commands[], key_commands[], config_commands[];
 
 /* Read the command line, run what it asks for, and see to it that what was printed got out. */
 enum command_status command_line(int argc, char **argv);

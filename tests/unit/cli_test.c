@@ -618,6 +618,28 @@ static int64_t issued_at(struct world *world)
     return iat_s;
 }
 
+static void a_backup_takes_the_place_of_what_was_lost(void **state)
+{
+    struct world *world = *state;
+    char folder[128], from[256];
+
+    make_ann(world);
+    snprintf(folder, sizeof folder, "%s/backup", world->scratch.folder);
+    assert_exit(0, run(world, "session", "revoke", "ann"));
+    assert_exit(0, run(world, "db", "check"));
+    assert_printed(world, "sound");
+    assert_exit(0, run(world, "db", "migrate"));
+    assert_exit(0, run(world, "db", "backup", folder));
+    assert_exit(1, run(world, "db", "backup", folder));
+    assert_exit(0, run(world, "user", "delete", "ann"));
+    snprintf(from, sizeof from, "%s/sallyport.db", folder);
+    assert_int_equal(rename(from, world->database), 0);
+    snprintf(from, sizeof from, "%s-wal", world->database);
+    unlink(from);
+    assert_exit(0, run(world, "user", "show", "ann"));
+    assert_exit(0, run(world, "db", "check"));
+}
+
 static void what_is_counted_is_shown_and_forgotten(void **state)
 {
     static const unsigned char print[PASSWORD_FINGERPRINT_BYTES] = {1};
@@ -1190,6 +1212,7 @@ int main(void)
         IN_WORLD(names_that_are_not_names_are_refused),
         IN_WORLD(what_a_terminal_would_obey_is_escaped),
         IN_WORLD(a_token_holds_the_users_claims_and_nothing_else_is_printed),
+        IN_WORLD(a_backup_takes_the_place_of_what_was_lost),
         IN_WORLD(what_is_counted_is_shown_and_forgotten),
         IN_WORLD(what_ends_a_user_s_tokens_is_written_down_and_the_next_one_lives),
         IN_WORLD(a_user_of_the_same_name_does_not_inherit_tokens),

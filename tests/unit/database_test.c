@@ -251,6 +251,69 @@ static void a_step_that_fails_leaves_the_schema_as_it_was(void **state)
     sqlite3_close(sqlite);
 }
 
+/* What the first release made: its one step, and a user. */
+static void before_a_migration_there_is_a_copy(void **state)
+{
+    const char *path = scratch_path(*state, "s.db"), *copy = scratch_path(*state, "s.db.schema-1");
+    struct database *database;
+    struct stat status;
+    struct user user;
+    sqlite3 *old;
+
+    assert_int_equal(sqlite3_open(path, &old), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(old, schema_main.steps[0], NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(old,
+                                  "PRAGMA user_version = 1; INSERT INTO users (name, hash, claims, "
+                                  "created_s, changed_s) VALUES ('ann', 'h', '{}', 1, 1)",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(old);
+    database = opened(path);
+    assert_int_equal(database_version(database), schema_main.n_steps);
+    assert_int_equal(users_find(database, "ann", &user), DB_OK);
+    user_fini(&user);
+    database_close(&database);
+    assert_int_equal(stat(copy, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0600);
+    assert_int_equal(sqlite3_open(copy, &old), SQLITE_OK);
+    assert_int_equal(ask(old, "PRAGMA user_version"), 1);
+    assert_int_equal(ask(old, "SELECT count(*) FROM users"), 1);
+    sqlite3_close(old);
+}
+
+static void a_copy_is_whole_and_takes_no_one_s_place(void **state)
+{
+    const char *path = scratch_path(*state, "s.db"), *copy = scratch_path(*state, "copy.db");
+    struct database *database = opened(path), *copied;
+    json_t *claims = json_object();
+    struct error error;
+    struct user user;
+
+    assert_int_equal(users_add(database, "ann", "h", claims, 1), DB_OK);
+    json_decref(claims);
+    assert_true(database_copy(database, copy, &error));
+    assert_false(database_copy(database, copy, &error));
+    assert_non_null(strstr(error.text, "copy.db"));
+    assert_true(database_check(database, &error));
+    database_close(&database);
+    copied = opened(copy);
+    assert_int_equal(users_find(copied, "ann", &user), DB_OK);
+    user_fini(&user);
+    database_close(&copied);
+}
+
+static void what_is_damaged_is_not_called_sound(void **state)
+{
+    const char *path = scratch_path(*state, "s.db");
+    struct database *database = opened(path);
+    struct error error;
+
+    run(path, "PRAGMA foreign_keys = OFF; INSERT INTO known_networks VALUES (99, 'x', 1)");
+    assert_false(database_check(database, &error));
+    assert_non_null(strstr(error.text, "known_networks"));
+    database_close(&database);
+}
+
 static void it_opens_and_reads_while_another_writes(void **state)
 {
     const char *path = scratch_path(*state, "s.db");
@@ -327,6 +390,9 @@ int main(void)
         IN_SCRATCH(what_is_no_database_is_said_to_be_none),
         IN_SCRATCH(files_of_another_user_are_named),
         IN_SCRATCH(a_step_that_fails_leaves_the_schema_as_it_was),
+        IN_SCRATCH(before_a_migration_there_is_a_copy),
+        IN_SCRATCH(a_copy_is_whole_and_takes_no_one_s_place),
+        IN_SCRATCH(what_is_damaged_is_not_called_sound),
         IN_SCRATCH(it_opens_and_reads_while_another_writes),
         IN_SCRATCH(processes_that_open_and_write_at_once_all_succeed),
     };
