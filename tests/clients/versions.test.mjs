@@ -107,6 +107,11 @@ for (const version of Object.keys(versions)) {
                 reconnectionDelay: 20, reconnectionDelayMax: 50 });
             socket.removeAllListeners?.('error').removeAllListeners?.('connect_error');
 
+            /*
+             * Whose WebSocket closes after the probe's pong, while polling is being paused, polls no more and
+             * hears of the end by its heartbeat only: so do all engine.io-clients.
+             */
+            if (way === 'upgrade') await until(() => engine(socket).transport.name === 'websocket', 'the upgrade');
             const parted = next(socket, 'disconnect');
             await sp.gateway.stop();
             await parted;
