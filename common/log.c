@@ -129,8 +129,10 @@ bool log_level_find(const char *word, enum log_level *level)
     return false;
 }
 
-static void write_log(enum log_level level, const struct log_field *fields, size_t n,
-                      const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static void write_log(enum log_level level,
+                                                            const struct log_field *fields,
+                                                            size_t n, const char *format,
+                                                            va_list arguments)
 {
     int saved_errno = errno;
     struct line line = {.used = 0};
