@@ -38,6 +38,7 @@
  S(gateway_listen,           "gateway.listen",                  TEXT,     "127.0.0.1:9000",                  RESTART, "ADDRESS:PORT, [IPV6]:PORT, or a path") \
  S(gateway_path,             "gateway.path",                    TEXT,     "/socket.io/",                     RELOAD,  "where Engine.IO is served") \
  S(gateway_eio3,             "gateway.eio3",                    FLAG,     "true",                            RELOAD,  "serve Engine.IO 3 too: the clients socket.io-client 1.x and 2.x") \
+ S(gateway_deflate,          "gateway.deflate",                 FLAG,     "false",                           RELOAD,  "agree with clients that ask for it to compress messages on WebSockets (permessage-deflate)") \
  S(gateway_workers,          "gateway.workers",                 COUNT,    "0",                               RESTART, "event threads; 0: one per core") \
  S(gateway_rules,            "gateway.rules",                   FILE,     "/etc/sallyport/relay.rules",      RELOAD,  "the relay rules") \
  S(gateway_client,           "gateway.client",                  FILE,     "",                                RELOAD,  "JavaScript bundle served as socket.io.js under the path; empty: none") \

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define MAX_FRAME_HEADER 10
+#define DEFLATED_BYTES   1024 /* of a payload that may be worth compressing */
+#define RSV1             0x40 /* the message is compressed: RFC 7692 §6 */
 #define BASE64           sodium_base64_VARIANT_ORIGINAL
 
 static struct packet *allocate(size_t frames)
@@ -113,6 +115,40 @@ static struct packet *convert(const struct packet *packet, uint8_t wire)
     return converted;
 }
 
+/* Compressed, or as it is when that makes it no smaller. */
+static uint8_t *deflate_frame(uint8_t *at, const struct frame *frame, struct deflate *deflate)
+{
+    uint8_t *body = at + header_size(frame->bytes), *to;
+    size_t bytes = 0;
+
+    if (frame->bytes >= DEFLATED_BYTES &&
+        (frame->opcode == OPCODE_TEXT || frame->opcode == OPCODE_BINARY))
+        bytes = deflate_shrink(deflate, frame->payload, frame->bytes, body, frame->bytes);
+    if (bytes == 0)
+        return put(put_header(at, frame->opcode, frame->bytes), frame->payload, frame->bytes);
+    to = put_header(at, frame->opcode, bytes);
+    at[0] |= RSV1;
+    memmove(to, body, bytes);
+    return to + bytes;
+}
+
+/* The packet itself, when nothing in it can be made smaller. */
+static struct packet *compress(struct packet *packet, struct deflate *deflate)
+{
+    struct packet *compressed = allocate(packet->frames);
+    uint8_t *to = compressed->frame;
+    struct frame frame;
+
+    for (size_t at = 0; packet_next_frame(packet, &at, &frame);)
+        to = deflate_frame(to, &frame, deflate);
+    if (to == compressed->frame + packet->frames) {
+        packet_put(&compressed);
+        return packet_get(packet);
+    }
+    compressed->frames = (uint32_t)(to - compressed->frame);
+    return memory_resize(compressed, sizeof *compressed + compressed->frames, 1);
+}
+
 struct packet *packet_new(struct span header, const struct span *piece, size_t n_pieces,
                           const struct attachment *attachment, size_t n_attachments)
 {
@@ -210,16 +246,25 @@ void parcel_put(struct parcel **parcel)
     free(p);
 }
 
-struct parcel *parcel_in_form(struct parcel *parcel, uint8_t wire)
+struct parcel *parcel_in_form(struct parcel *parcel, uint8_t wire, struct deflate *deflate)
 {
     struct parcel *form;
+    struct packet *packet;
 
-    if (wire == 0 || !has_binary(parcel->packet))
+    if (parcel->packet->frames < DEFLATED_BYTES)
+        wire &= (uint8_t)~WIRE_DEFLATED;
+    if (wire & ~WIRE_DEFLATED && !has_binary(parcel->packet))
+        wire &= WIRE_DEFLATED;
+    if (wire == 0)
         return parcel;
     for (form = parcel->other; form; form = form->other)
         if (form->wire == wire)
             return form;
-    form = parcel_new(convert(parcel->packet, wire));
+    if (wire & WIRE_DEFLATED)
+        packet = compress(parcel_in_form(parcel, wire & ~WIRE_DEFLATED, deflate)->packet, deflate);
+    else
+        packet = convert(parcel->packet, wire);
+    form = parcel_new(packet);
     form->wire = wire;
     form->other = parcel->other;
     parcel->other = form;

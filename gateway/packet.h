@@ -1,6 +1,7 @@
 #ifndef GATEWAY_PACKET_H
 #define GATEWAY_PACKET_H
 
+#include "gateway/deflate.h"
 #include "gateway/scanner.h"
 
 #include <stdatomic.h>
@@ -59,8 +60,9 @@ void packet_put(struct packet **packet);
 
 /* How a client wants its packets, where that is not the form they are born in. */
 enum wire {
-    WIRE_EIO3 = 1,  /* Engine.IO 3: binary begins with the packet type */
-    WIRE_BASE64 = 2 /* binary is sent as text, for a client that cannot take it otherwise */
+    WIRE_EIO3 = 1,    /* Engine.IO 3: binary begins with the packet type */
+    WIRE_BASE64 = 2,  /* binary is sent as text, for a client that cannot take it otherwise */
+    WIRE_DEFLATED = 4 /* compressed where that helps; for WebSockets only */
 };
 
 struct parcel {
@@ -76,8 +78,9 @@ void parcel_put(struct parcel **parcel);
 
 /*
  * The same in the form that `wire` says: made when a worker's first receiver wants it, kept with
- * the parcel for all others, borrowed from it.  Text has the same form for everybody.
+ * the parcel for all others, borrowed from it.  Text has the same form for everybody but those who
+ * want it deflated, and so has a short packet for them too.
  */
-struct parcel *parcel_in_form(struct parcel *parcel, uint8_t wire);
+struct parcel *parcel_in_form(struct parcel *parcel, uint8_t wire, struct deflate *deflate);
 
 #endif

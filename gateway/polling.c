@@ -41,6 +41,7 @@ struct handover_mail {
     struct mail mail;
     uint8_t sid[SESSION_ID_BYTES];
     int fd;
+    bool deflates;
     size_t bytes;
     char first[];
 };
@@ -451,13 +452,13 @@ static void deliver_inquiry(struct mail *mail, void *receiver)
     handle(receiver, (struct inquiry_mail *)(void *)mail);
 }
 
-static void attach(struct worker *worker, const uint8_t *sid, int fd, const void *first,
-                   size_t bytes)
+static void attach(struct worker *worker, const uint8_t *sid, int fd, bool deflates,
+                   const void *first, size_t bytes)
 {
     struct session *session = find(worker, sid);
 
     if (session && session->state == SESSION_UPGRADING && session->fd < 0)
-        session_attach(session, fd, first, bytes);
+        session_attach(session, fd, deflates, first, bytes);
     else
         websocket_turn_away(fd);
 }
@@ -466,7 +467,7 @@ static void deliver_handover(struct mail *mail, void *receiver)
 {
     struct handover_mail *letter = (struct handover_mail *)(void *)mail;
 
-    attach(receiver, letter->sid, letter->fd, letter->first, letter->bytes);
+    attach(receiver, letter->sid, letter->fd, letter->deflates, letter->first, letter->bytes);
     free(letter);
 }
 
@@ -489,18 +490,19 @@ void polling_inquire(struct worker *worker, enum inquiry what, const uint8_t sid
 }
 
 void polling_hand_over(struct worker *worker, const uint8_t sid[SESSION_ID_BYTES], int fd,
-                       const void *first, size_t bytes)
+                       bool deflates, const void *first, size_t bytes)
 {
     struct handover_mail *letter;
 
     if (sid[0] == worker->index) {
-        attach(worker, sid, fd, first, bytes);
+        attach(worker, sid, fd, deflates, first, bytes);
         return;
     }
     letter = memory_new(sizeof *letter + bytes);
     letter->mail.deliver = deliver_handover;
     memcpy(letter->sid, sid, SESSION_ID_BYTES);
     letter->fd = fd;
+    letter->deflates = deflates;
     letter->bytes = bytes;
     if (bytes)
         memcpy(letter->first, first, bytes);

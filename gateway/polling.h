@@ -41,7 +41,7 @@ void polling_inquire(struct worker *worker, enum inquiry what, const uint8_t sid
 
 /* The WebSocket that was reserved is open: it goes to the session's owner with its first bytes. */
 void polling_hand_over(struct worker *worker, const uint8_t sid[SESSION_ID_BYTES], int fd,
-                       const void *first, size_t bytes);
+                       bool deflates, const void *first, size_t bytes);
 
 /* The first answer of a new session: its open packet, as a payload. */
 void polling_open(struct session *session, struct answer *answer);

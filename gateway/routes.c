@@ -143,7 +143,8 @@ struct opening {
     struct worker *worker;
     struct admission admission; /* of a new session, */
     bool is_new;
-    uint8_t sid[SESSION_ID_BYTES]; /* or of which one */
+    uint8_t sid[SESSION_ID_BYTES]; /* or of which one, */
+    bool deflates;                 /* and what was agreed on for it */
 };
 
 static void opened(struct upgrade *upgrade, int fd, const void *first, size_t bytes)
@@ -153,7 +154,7 @@ static void opened(struct upgrade *upgrade, int fd, const void *first, size_t by
     if (opening->is_new)
         session_open(opening->worker, fd, &opening->admission, first, bytes);
     else
-        polling_hand_over(opening->worker, opening->sid, fd, first, bytes);
+        polling_hand_over(opening->worker, opening->sid, fd, opening->deflates, first, bytes);
     free(opening);
 }
 
@@ -198,6 +199,19 @@ static bool is_websocket_request(struct request *request, char *accept)
         return false;
     }
     return true;
+}
+
+/* Accept permessage-deflate where it is served and offered; offers in a second header are not
+ * looked at. */
+static bool agree_on_deflate(struct request *request)
+{
+    const char *offers = request_header(request, "Sec-WebSocket-Extensions");
+    const char *accepted =
+        offers && config_of(request)->gateway_deflate ? deflate_accept(offers) : NULL;
+
+    if (accepted)
+        request_add_header(request, "Sec-WebSocket-Extensions", accepted);
+    return accepted != NULL;
 }
 
 /* Which Engine.IO is asked for, as bits of enum wire; -1: none that is served. */
@@ -258,6 +272,7 @@ static void serve_handshake(struct request *request, bool is_websocket)
         serve_polling_handshake(request, &admission);
         return;
     }
+    admission.deflates = agree_on_deflate(request);
     opening = opening_new(worker);
     opening->admission = admission;
     opening->is_new = true;
@@ -460,6 +475,7 @@ void routes_upgrade(struct request *request)
     struct opening *opening = opening_new(request_worker(request));
 
     memcpy(opening->sid, notes->sid, sizeof opening->sid);
+    opening->deflates = agree_on_deflate(request);
     request_upgrade(request, notes->accept, &opening->upgrade);
 }
 

@@ -65,6 +65,12 @@ static bool is_blocked(const struct session *session)
     return session->polling ? !polling_is_writable(session) : session->is_blocked;
 }
 
+/* The form it wants its packets in; what it polls for is never deflated. */
+static uint8_t form_of(const struct session *session)
+{
+    return session->wire | (session->deflates && !session->polling ? WIRE_DEFLATED : 0);
+}
+
 static void queue(struct session *session, struct parcel *parcel)
 {
     if (!session->outbox)
@@ -219,6 +225,7 @@ static struct session *create(struct worker *worker, const struct admission *adm
     session->address = admission->address;
     session->address_place = admission->address_place;
     session->wire = admission->wire;
+    session->deflates = admission->deflates;
     session->state = (uint8_t)state;
     list_add(&worker->sessions[state], session);
     worker->n_sessions++;
@@ -307,9 +314,10 @@ bool session_begin_upgrade(struct session *session)
     return true;
 }
 
-void session_attach(struct session *session, int fd, const void *first, size_t bytes)
+void session_attach(struct session *session, int fd, bool deflates, const void *first, size_t bytes)
 {
     set_descriptor(session, fd);
+    session->deflates = deflates;
     websocket_open(session, first, bytes);
 }
 
@@ -317,7 +325,7 @@ void session_detach(struct session *session)
 {
     close_descriptor(session);
     websocket_release(session);
-    session->is_blocked = false;
+    session->is_blocked = session->deflates = false;
     move(session, SESSION_POLLING);
 }
 
@@ -343,7 +351,7 @@ void session_send(struct session *session, struct parcel *parcel)
         COUNT(session->worker, dropped_volatile);
         return;
     }
-    queue(session, parcel_in_form(parcel, session->wire));
+    queue(session, parcel_in_form(parcel, form_of(session), session->worker->deflate));
     COUNT(session->worker, deliveries);
 }
 

@@ -40,6 +40,7 @@ enum session_state {
  R(CLOSE_CONNECT_TIMEOUT, "connect_timeout", "forced close",         1008, false) \
  R(CLOSE_BAD_FRAME,       "bad_frame",       "transport error",      1002, false) \
  R(CLOSE_BAD_TEXT,        "bad_text",        "transport error",      1007, false) \
+ R(CLOSE_BAD_DEFLATE,     "bad_deflate",     "transport error",      1007, false) \
  R(CLOSE_BAD_PACKET,      "bad_packet",      "parse error",          1002, false) \
  R(CLOSE_OVERLAP,         "overlap",         "transport error",      1002, false) \
  R(CLOSE_TOO_BIG,         "too_big",         "transport error",      1009, false) \
@@ -83,6 +84,7 @@ struct session {
     uint8_t state;               /* enum session_state */
     uint8_t reason;              /* enum close_reason, once closing */
     uint8_t wire;                /* of enum wire: which Engine.IO it speaks, and how */
+    bool deflates;               /* permessage-deflate was agreed on for its WebSocket */
     bool is_touched, is_blocked, has_shut, has_ended, has_spoken, is_greeted;
     struct net_address address;
     uint8_t id[SESSION_ID_BYTES];
@@ -96,6 +98,7 @@ struct admission {
     struct net_address address;
     struct place *address_place;
     uint8_t wire;
+    bool deflates; /* see struct session */
 };
 
 /*
@@ -112,7 +115,8 @@ struct session *session_open_polling(struct worker *worker, const struct admissi
 /* A polling session is reserved for a WebSocket (false: it is not polling), gets it, loses it, has
  * become it. */
 bool session_begin_upgrade(struct session *session);
-void session_attach(struct session *session, int fd, const void *first, size_t bytes);
+void session_attach(struct session *session, int fd, bool deflates, const void *first,
+                    size_t bytes);
 void session_detach(struct session *session);
 void session_upgraded(struct session *session);
 

@@ -30,6 +30,7 @@
 #define MAX_PINGS      256  /* answered of one read */
 #define MAX_CONTROL    125  /* bytes of a control frame's payload, see to it wslay does */
 #define FIRST_CAPACITY 4096 /* of a message that does not come in one piece */
+#define RSV1           4    /* as wslay has it */
 
 /*
  * What a session borrows while a frame or a message is incomplete.  At the end of each frame the
@@ -48,6 +49,7 @@ struct lease {
     size_t bytes, capacity;
     uint32_t fragments, pings;
     uint8_t opcode; /* of the message */
+    bool is_deflated;
     uint8_t reason; /* enum close_reason, when reading has failed */
     bool in_frame, in_message, is_busy;
     uint8_t control_bytes, control[MAX_CONTROL];
@@ -123,6 +125,13 @@ static bool is_known(uint8_t opcode)
     return opcode <= OPCODE_BINARY || (opcode >= OPCODE_CLOSE && opcode <= OPCODE_PONG);
 }
 
+/* RFC 7692 §6: on the first frame of a message, when it was agreed on. */
+static bool is_deflated(const struct lease *lease, const struct wslay_frame_iocb *frame)
+{
+    return lease->session->deflates && frame->rsv == RSV1 &&
+           (frame->opcode == OPCODE_TEXT || frame->opcode == OPCODE_BINARY);
+}
+
 /* RFC 6455 §5.1, §5.2 and §5.4, as far as wslay leaves it to us: it has seen to lengths, and to
  * whole and short control frames. */
 static bool begin_frame(struct lease *lease, const struct wslay_frame_iocb *frame)
@@ -132,7 +141,7 @@ static bool begin_frame(struct lease *lease, const struct wslay_frame_iocb *fram
     lease->in_frame = true;
     lease->missing = frame->payload_length;
     lease->control_bytes = 0;
-    if (!frame->mask || frame->rsv || !is_known(frame->opcode))
+    if (!frame->mask || (frame->rsv && !is_deflated(lease, frame)) || !is_known(frame->opcode))
         return fail(lease, CLOSE_BAD_FRAME);
     if (wslay_is_ctrl_frame(frame->opcode))
         return true;
@@ -141,11 +150,14 @@ static bool begin_frame(struct lease *lease, const struct wslay_frame_iocb *fram
     if (!lease->in_message) {
         lease->in_message = true;
         lease->opcode = frame->opcode;
+        lease->is_deflated = frame->rsv != 0;
         lease->bytes = 0;
         lease->fragments = 0;
     }
     if (++lease->fragments > MAX_FRAGMENTS)
         return fail(lease, CLOSE_LIMIT);
+    if (lease->is_deflated) /* what cannot be compressed gets a little longer */
+        limit += limit / 256 + 64;
     if (lease->bytes + frame->payload_length > limit)
         return fail(lease, CLOSE_TOO_BIG);
     return true;
@@ -188,14 +200,35 @@ static bool deliver(struct lease *lease, const uint8_t *bytes, size_t n)
     return true;
 }
 
+/* Expanded, if it is compressed: it may be no longer than if it were not. */
+static bool complete(struct lease *lease, const uint8_t *bytes, size_t n)
+{
+    struct worker *worker = lease->session->worker;
+    enum deflate_result result;
+    uint8_t *expanded;
+    size_t length;
+    bool is_good = false;
+
+    if (!lease->is_deflated)
+        return deliver(lease, bytes, n);
+    result = deflate_expand(worker->deflate, bytes, n, worker->snapshot->config->limits_max_payload,
+                            &expanded, &length);
+    if (result == DEFLATE_OK)
+        is_good = deliver(lease, expanded, length);
+    else
+        fail(lease, result == DEFLATE_TOO_BIG ? CLOSE_TOO_BIG : CLOSE_BAD_DEFLATE);
+    free(expanded);
+    return is_good;
+}
+
 static bool take_data(struct lease *lease, const struct wslay_frame_iocb *frame)
 {
     bool is_end = lease->missing == 0 && frame->fin;
 
     if (is_end && lease->bytes == 0) /* all of it is in wslay's hands */
-        return deliver(lease, frame->data, frame->data_length);
+        return complete(lease, frame->data, frame->data_length);
     keep(lease, frame);
-    return !is_end || deliver(lease, lease->message, lease->bytes);
+    return !is_end || complete(lease, lease->message, lease->bytes);
 }
 
 static bool answer_ping(struct lease *lease)

@@ -388,6 +388,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     worker->revoked = revoked_get(revoked);
     worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
     worker->event = memory_new(sizeof *worker->event);
+    worker->deflate = deflate_new();
     if (!worker_watch(worker, worker->mailbox.event_fd, EPOLLIN, &worker->mailbox_watch))
         return false;
     worker->http = http_start(worker, gateway->listen_fd);
@@ -399,6 +400,7 @@ static void fini(struct worker *worker)
     parcel_put(&worker->ping_parcel);
     outbox_pool_fini(&worker->outboxes);
     websocket_free_leases(worker);
+    deflate_free(&worker->deflate);
     presence_fini(worker);
     rooms_fini(&worker->rooms);
     table_fini(&worker->polled);

@@ -45,6 +45,7 @@ struct worker {
     struct parcel *ping_parcel;
     struct outbox_pool outboxes;
     struct lease *free_leases;
+    struct deflate *deflate;
     uint64_t queued;          /* deliveries since the last flush */
     struct event *event;      /* the one being dispatched; too large for the stack of every call */
     struct json_value *claim; /* those the rules name, of the identity that acts now */

@@ -22,10 +22,11 @@ export const close = (code, reason = '') =>
     frame(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]));
 
 /*
- * Connected, the 101 read.  `send(bytes)` and `trickle(bytes, n)`, n at a time; `receive()` gives the next
- * {opcode, payload} or null at the end of the stream; `closeCode()` reads on to the close frame.
+ * Connected, the 101 read (`head`); `headers` are further lines of the request.  `send(bytes)` and
+ * `trickle(bytes, n)`, n at a time; `receive()` gives the next {opcode, payload} or null at the end of the
+ * stream; `closeCode()` reads on to the close frame.
  */
-export async function connect(t, port, path) {
+export async function connect(t, port, path, headers = '') {
     const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
     const frames = [];
     const waiting = [];
@@ -58,7 +59,7 @@ export async function connect(t, port, path) {
     });
     const head = within(new Promise((resolve) => { opened = resolve; }), 'the 101');
     socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`
-        + `Sec-WebSocket-Key: ${crypto.randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n\r\n`);
+        + `Sec-WebSocket-Key: ${crypto.randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n${headers}\r\n`);
     const raw = {
         socket,
         head: await head,
