@@ -19,6 +19,7 @@ struct settings {
     const char *key;
     unsigned first; /* clients at the first look */
     double warm_s, for_s;
+    FILE *out; /* the line, which is said only when all went well */
 };
 
 #define PATIENCE_MS 5000
@@ -59,144 +60,146 @@ static void play(struct crowd *crowd, enum crowd_phase phase, double for_s)
     judge(crowd, crowd_drain(crowd, PATIENCE_MS));
 }
 
+/* Where everything stands at a moment; and how far it has come since. */
+struct look {
+    uint64_t ns, cpu_ns;
+    struct crowd_count count;
+};
+
+static struct look look(const struct settings *settings, struct crowd *crowd)
+{
+    return (struct look){now_ns(), process_cpu_ns(settings->pid), crowd_count(crowd)};
+}
+
+static struct look since(const struct settings *settings, struct crowd *crowd, struct look then)
+{
+    struct look now = look(settings, crowd);
+
+    now.ns -= then.ns, now.cpu_ns -= then.cpu_ns;
+    now.count.sent -= then.count.sent, now.count.heard -= then.count.heard;
+    now.count.acked -= then.count.acked, now.count.requests -= then.count.requests;
+    return now;
+}
+
+/* Play `phase` until the server is warm, and then for what counts. */
+static struct look measure_phase(const struct settings *settings, struct crowd *crowd,
+                                 enum crowd_phase phase)
+{
+    struct look start;
+
+    play(crowd, phase, settings->warm_s);
+    start = look(settings, crowd);
+    play(crowd, phase, settings->for_s);
+    return since(settings, crowd, start);
+}
+
+static double per_cpu_s(uint64_t count, struct look took)
+{
+    return (double)count / seconds(took.cpu_ns);
+}
+
+static double busy(struct look took)
+{
+    return (double)took.cpu_ns / (double)took.ns;
+}
+
 /* Resident growth and CPU time from the first clients to all; then the cost of doing nothing. */
-static int measure_idle(const struct settings *settings)
+static void measure_idle(const struct settings *settings, struct crowd *crowd)
 {
     unsigned more = settings->job.clients - settings->first;
-    struct crowd *crowd = crowd_new(&settings->job);
-    uint64_t before, after, cpu, connect_cpu, began;
+    uint64_t before, after;
+    struct look took;
 
     crowd_open(crowd, settings->first);
     sleep_ms(SETTLE_MS);
     before = process_resident(settings->pid);
-    cpu = process_cpu_ns(settings->pid);
+    took = look(settings, crowd);
     crowd_open(crowd, settings->job.clients);
-    connect_cpu = process_cpu_ns(settings->pid) - cpu;
+    took = since(settings, crowd, took);
     sleep_ms(SETTLE_MS);
     after = process_resident(settings->pid);
-    began = now_ns();
-    cpu = process_cpu_ns(settings->pid);
+    fprintf(settings->out,
+            "\"resident\": %llu, \"bytes_per_client\": %.0f, \"connects_per_cpu_s\": %.0f",
+            (unsigned long long)after, (double)((int64_t)after - (int64_t)before) / more,
+            per_cpu_s(more, took));
+    if (settings->for_s == 0)
+        return;
+    took = look(settings, crowd);
     rest(settings->for_s);
-    cpu = process_cpu_ns(settings->pid) - cpu;
-    printf("{\"clients\": %u, \"resident\": %llu, \"bytes_per_client\": %.0f, "
-           "\"connects_per_cpu_s\": %.0f",
-           settings->job.clients, (unsigned long long)after,
-           (double)((int64_t)after - (int64_t)before) / more, more / seconds(connect_cpu));
-    if (settings->for_s > 0)
-        printf(", \"idle_percent\": %.3f", 100 * (double)cpu / (double)(now_ns() - began));
-    printf("}\n");
-    return 0;
+    fprintf(settings->out, ", \"idle_percent\": %.3f", 100 * busy(since(settings, crowd, took)));
 }
 
 /* Everyone in one room, a few senders with always so many messages under way. */
-static int measure_flood(const struct settings *settings)
+static void measure_flood(const struct settings *settings, struct crowd *crowd)
 {
-    struct crowd *crowd = crowd_new(&settings->job);
-    uint64_t heard, sent, cpu, began;
+    struct look took;
 
     crowd_open(crowd, settings->job.clients);
-    play(crowd, CROWD_FLOODS, settings->warm_s);
-    heard = crowd_count(crowd).heard;
-    sent = crowd_count(crowd).sent;
-    began = now_ns();
-    cpu = process_cpu_ns(settings->pid);
-    play(crowd, CROWD_FLOODS, settings->for_s);
-    cpu = process_cpu_ns(settings->pid) - cpu;
-    heard = crowd_count(crowd).heard - heard;
-    sent = crowd_count(crowd).sent - sent;
-    began = now_ns() - began;
-    printf("{\"clients\": %u, \"sent\": %llu, \"deliveries\": %llu, "
-           "\"deliveries_per_cpu_s\": %.0f, \"deliveries_per_s\": %.0f, \"busy\": %.2f}\n",
-           settings->job.clients, (unsigned long long)sent, (unsigned long long)heard,
-           (double)heard / seconds(cpu), (double)heard / seconds(began),
-           (double)cpu / (double)began);
-    return 0;
+    took = measure_phase(settings, crowd, CROWD_FLOODS);
+    fprintf(settings->out,
+            "\"sent\": %llu, \"deliveries\": %llu, \"deliveries_per_cpu_s\": %.0f, "
+            "\"deliveries_per_s\": %.0f, \"busy\": %.2f",
+            (unsigned long long)took.count.sent, (unsigned long long)took.count.heard,
+            per_cpu_s(took.count.heard, took), (double)took.count.heard / seconds(took.ns),
+            busy(took));
 }
 
 /* So many messages a second, however the server fares: what it delivers in time, and how late. */
-static int measure_pace(const struct settings *settings)
+static void measure_pace(const struct settings *settings, struct crowd *crowd)
 {
-    struct crowd *crowd = crowd_new(&settings->job);
     struct crowd_latency latency;
-    uint64_t heard, cpu, began;
-    double delivered;
+    struct look took;
 
     crowd_open(crowd, settings->job.clients);
     play(crowd, CROWD_PACES, settings->warm_s);
     crowd_take_latency(crowd, &latency);
-    heard = crowd_count(crowd).heard;
-    began = now_ns();
-    cpu = process_cpu_ns(settings->pid);
+    took = look(settings, crowd);
     crowd_play(crowd, CROWD_PACES);
     rest(settings->for_s);
-    cpu = process_cpu_ns(settings->pid) - cpu;
-    delivered = (double)(crowd_count(crowd).heard - heard) / seconds(now_ns() - began);
+    took = since(settings, crowd, took);
     crowd_play(crowd, CROWD_LISTENS);
     judge(crowd, crowd_drain(crowd, PATIENCE_MS));
     crowd_take_latency(crowd, &latency);
-    printf("{\"clients\": %u, \"per_second\": %u, \"delivered_per_s\": %.0f, \"median_ms\": %.3f, "
-           "\"p99_ms\": %.3f, \"cpu_percent\": %.1f}\n",
-           settings->job.clients, settings->job.per_second, delivered, latency_ms(&latency, 0.5),
-           latency_ms(&latency, 0.99), 100 * seconds(cpu) / settings->for_s);
-    return 0;
+    fprintf(settings->out,
+            "\"per_second\": %u, \"delivered_per_s\": %.0f, \"median_ms\": %.3f, "
+            "\"p99_ms\": %.3f, \"busy\": %.2f",
+            settings->job.per_second, (double)took.count.heard / seconds(took.ns),
+            latency_ms(&latency, 0.5), latency_ms(&latency, 0.99), busy(took));
 }
 
-static int measure_ping(const struct settings *settings)
+static void measure_ping(const struct settings *settings, struct crowd *crowd)
 {
-    struct crowd *crowd = crowd_new(&settings->job);
-    uint64_t acked, requests, cpu, began;
+    struct look took;
 
     crowd_open(crowd, settings->job.clients);
-    play(crowd, CROWD_PINGS, settings->warm_s);
-    acked = crowd_count(crowd).acked;
-    requests = crowd_count(crowd).requests;
-    began = now_ns();
-    cpu = process_cpu_ns(settings->pid);
-    play(crowd, CROWD_PINGS, settings->for_s);
-    cpu = process_cpu_ns(settings->pid) - cpu;
-    began = now_ns() - began;
-    acked = crowd_count(crowd).acked - acked;
-    requests = crowd_count(crowd).requests - requests;
-    printf("{\"clients\": %u, \"acks_per_cpu_s\": %.0f, \"acks_per_s\": %.0f, \"busy\": %.2f",
-           settings->job.clients, (double)acked / seconds(cpu), (double)acked / seconds(began),
-           (double)cpu / (double)began);
-    if (requests > 0)
-        printf(", \"requests_per_cpu_s\": %.0f", (double)requests / seconds(cpu));
-    printf("}\n");
-    return 0;
+    took = measure_phase(settings, crowd, CROWD_PINGS);
+    fprintf(settings->out, "\"acks_per_cpu_s\": %.0f, \"acks_per_s\": %.0f, \"busy\": %.2f",
+            per_cpu_s(took.count.acked, took), (double)took.count.acked / seconds(took.ns),
+            busy(took));
+    if (settings->job.is_polling)
+        fprintf(settings->out, ", \"requests_per_cpu_s\": %.0f",
+                per_cpu_s(took.count.requests, took));
 }
 
 /* Many small rooms: what a delivery costs; and over WebSocket, what leaving and joining does. */
-static int measure_rooms(const struct settings *settings)
+static void measure_rooms(const struct settings *settings, struct crowd *crowd)
 {
-    struct crowd *crowd = crowd_new(&settings->job);
-    uint64_t heard, acked, cpu;
+    struct look took;
 
     crowd_open(crowd, settings->job.clients);
-    play(crowd, CROWD_FLOODS, settings->warm_s);
-    heard = crowd_count(crowd).heard;
-    cpu = process_cpu_ns(settings->pid);
-    play(crowd, CROWD_FLOODS, settings->for_s);
-    cpu = process_cpu_ns(settings->pid) - cpu;
-    heard = crowd_count(crowd).heard - heard;
-    printf("{\"clients\": %u, \"rooms\": %u, \"deliveries_per_cpu_s\": %.0f", settings->job.clients,
-           settings->job.rooms, (double)heard / seconds(cpu));
-    if (!settings->job.is_polling) {
-        acked = crowd_count(crowd).acked;
-        cpu = process_cpu_ns(settings->pid);
-        play(crowd, CROWD_MOVES, settings->for_s);
-        cpu = process_cpu_ns(settings->pid) - cpu;
-        acked = crowd_count(crowd).acked - acked;
-        printf(", \"moves_per_cpu_s\": %.0f", (double)acked / seconds(cpu));
-    }
-    printf("}\n");
-    return 0;
+    took = measure_phase(settings, crowd, CROWD_FLOODS);
+    fprintf(settings->out, "\"rooms\": %u, \"deliveries_per_cpu_s\": %.0f", settings->job.rooms,
+            per_cpu_s(took.count.heard, took));
+    if (settings->job.is_polling)
+        return;
+    took = measure_phase(settings, crowd, CROWD_MOVES);
+    fprintf(settings->out, ", \"moves_per_cpu_s\": %.0f", per_cpu_s(took.count.acked, took));
 }
 
 /* clang-format off */
 static const struct measurement {
     const char *name;
-    int (*measure)(const struct settings *settings);
+    void (*measure)(const struct settings *settings, struct crowd *crowd);
     const char *help;
 } measurements[] = {
     {"idle",  measure_idle,  "resident growth and CPU of connecting, from --first to --clients; then idle for --for"},
@@ -216,6 +219,14 @@ static const struct option options[] = {
     {"polling", no_argument,       NULL, 'l'}, {NULL, 0, NULL, 0},
 };
 /* clang-format on */
+
+static const struct measurement *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof measurements / sizeof *measurements; i++)
+        if (strcmp(measurements[i].name, name) == 0)
+            return &measurements[i];
+    return NULL;
+}
 
 _Noreturn static void usage(void)
 {
@@ -278,10 +289,14 @@ int main(int argc, char **argv)
         .warm_s = 1,
         .for_s = 3,
     };
+    const struct measurement *measurement;
     struct signer signer;
+    size_t length;
+    char *line;
 
     take_options(&settings, argc, argv);
-    if (optind + 1 != argc || !settings.key || !settings.job.port || settings.pid <= 0 ||
+    measurement = optind + 1 == argc ? find(argv[optind]) : NULL;
+    if (!measurement || !settings.key || !settings.job.port || settings.pid <= 0 ||
         settings.job.threads == 0 || settings.job.per_second == 0 ||
         settings.job.senders > settings.job.clients || settings.first >= settings.job.clients ||
         !are_whole(&settings.job))
@@ -289,8 +304,11 @@ int main(int argc, char **argv)
     if (sodium_init() < 0 || !signer_read(&signer, settings.key))
         return 1;
     settings.job.signer = &signer;
-    for (size_t i = 0; i < sizeof measurements / sizeof *measurements; i++)
-        if (strcmp(measurements[i].name, argv[optind]) == 0)
-            return measurements[i].measure(&settings);
-    usage();
+    settings.out = open_memstream(&line, &length);
+    fprintf(settings.out, "{\"clients\": %u, ", settings.job.clients);
+    measurement->measure(&settings, crowd_new(&settings.job));
+    fprintf(settings.out, "}");
+    fclose(settings.out);
+    puts(line);
+    return 0;
 }

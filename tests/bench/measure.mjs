@@ -3,7 +3,6 @@
  * rounds: what the machine's other users do meanwhile falls on all alike, and ratios are taken
  * within a round.  What the figures mean for us is report.mjs's business.
  */
-import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -21,55 +20,70 @@ const bun = path.join(peers, 'node_modules/.bin/bun');
 const rules = `namespace "/" {
     authenticate required
     when connection { join "hall" }
-    on "msg"  { emit in "hall" }
-    on "ping" { ack $1 }
+    on "msg"   { emit in "hall" }
+    on "join"  { join "room:$1" }
+    on "leave" { leave "room:$1" }
+    on "say"   { emit in "room:$1" "msg" $2 }
+    on "ping"  { ack $1 }
 }
 `;
 
 /* ---- what is measured ---- */
 
-const whole = {
-    rounds: 3,
-    jobs: {
-        idle: 'idle --first 2000 --clients 10000 --for 26',
-        room_100: 'flood --clients 100',
-        room_1000: 'flood --clients 1000',
-        room_10000: 'flood --clients 10000',
-        pace: 'pace --clients 1000 --rate 100 --for 5',
-        ping: 'ping --clients 100',
-    },
-};
-const quick = {
-    rounds: 1,
-    jobs: {
-        idle: 'idle --first 200 --clients 1000 --for 0',
-        room_100: 'flood --clients 100 --warm 0.3 --for 0.7',
-        room_1000: 'flood --clients 1000 --warm 0.3 --for 0.7',
-        pace: 'pace --clients 1000 --rate 50 --warm 0.3 --for 0.7',
-        ping: 'ping --clients 100 --warm 0.3 --for 0.7',
-    },
-};
-
 const ceiling = (way) => ({
-    job: (name) => way === 'each' || name !== 'ping', /* an answer is one write either way */
     command: (port) => [path.join(release, 'tests/bench/ceiling'), port, way],
-    pings: false,
+});
+const peer = (program) => ({
+    command: (port) => [program, 'peer.mjs', port, key()],
 });
 const gateway = (workers) => ({
-    cores: workers,
     command: () => [path.join(release, 'sallyport-gateway'), '-c', path.join(instance(workers), 'sallyport.conf')],
     workers,
 });
 const servers = {
     gateway: { label: 'Sallyport', ...gateway(1) },
-    node: { label: `Socket.IO on Node ${process.versions.node.split('.')[0]}, ws`, command: (port) => [process.execPath, 'peer.mjs', port, key()] },
-    bun: { label: 'Socket.IO on Bun, bun-engine', command: (port) => [bun, 'peer.mjs', port, key()] },
+    node: { label: `Socket.IO on Node ${process.versions.node.split('.')[0]}, ws`, ...peer(process.execPath) },
+    bun: { label: 'Socket.IO on Bun, bun-engine', ...peer(bun) },
     each: { label: 'ceiling, one send each', ...ceiling('each') },
     coalesced: { label: 'ceiling, coalesced', ...ceiling('coalesced') },
     gateway_2: { label: 'Sallyport, 2 workers', ...gateway(2) },
     gateway_4: { label: 'Sallyport, 4 workers', ...gateway(4) },
 };
-const in_quick = ['gateway', 'node', 'bun', 'each', 'coalesced'];
+const tokens = ['gateway', 'node', 'bun']; /* those that look at one, and ping */
+const single = [...tokens, 'each', 'coalesced'];
+const workers = ['gateway_2', 'gateway_4'];
+
+/* What `load` is told, and which servers it is put to. */
+const whole = {
+    rounds: 3,
+    jobs: {
+        idle: ['idle --first 2000 --clients 10000 --for 0', [...tokens, ...workers]],
+        pinged: ['idle --first 2000 --clients 10000 --for 26', tokens],
+        room_100: ['flood --clients 100', single],
+        room_1000: ['flood --clients 1000', [...single, ...workers]],
+        room_10000: ['flood --clients 10000', single],
+        pace: ['pace --clients 1000 --rate 100 --for 5', single],
+        ping: ['ping --clients 100', [...tokens, 'each', ...workers]],
+        rooms_few: ['rooms --clients 10000 --rooms 1000 --senders 1000', ['gateway', 'node']],
+        rooms_many: ['rooms --clients 10000 --rooms 100000 --senders 1000', ['gateway', 'node']],
+        polls: ['idle --polling --first 2000 --clients 10000 --for 0', tokens],
+        poll_ping: ['ping --polling --clients 100', tokens],
+        poll_few: ['rooms --polling --clients 100 --rooms 10 --window 1', ['gateway']],
+        poll_many: ['rooms --polling --clients 10000 --rooms 1000 --window 1', ['gateway']],
+    },
+};
+const quick = {
+    rounds: 1,
+    jobs: {
+        idle: ['idle --first 200 --clients 1000 --for 0', tokens],
+        room_100: ['flood --clients 100 --warm 0.2 --for 0.5', single],
+        room_1000: ['flood --clients 1000 --warm 0.2 --for 0.5', [...single, 'gateway_2']],
+        pace: ['pace --clients 1000 --rate 50 --warm 0.2 --for 0.5', single],
+        ping: ['ping --clients 100 --warm 0.2 --for 0.5', [...tokens, 'each']],
+        rooms_many: ['rooms --clients 500 --rooms 5000 --warm 0.2 --for 0.5', ['gateway', 'node']],
+        poll_ping: ['ping --polling --clients 100 --warm 0.2 --for 0.5', tokens],
+    },
+};
 
 /* ---- the machine ---- */
 
@@ -100,25 +114,23 @@ function machine() {
 
 /* ---- one measurement ---- */
 
-const folder = (workers) => path.join(out, `instance-${workers}`);
-
 /* A whole instance for so many workers, made once a run; its limits do not concern us. */
 const made = new Map();
-function instance(workers) {
-    if (made.has(workers)) return made.get(workers);
-    const dir = folder(workers);
+function instance(count) {
+    if (made.has(count)) return made.get(count);
+    const dir = path.join(out, `instance-${count}`);
     fs.rmSync(dir, { recursive: true, force: true });
-    const lifted = ['connections', 'per_address', 'per_user', 'events_per_second'];
+    const lifted = ['connections', 'per_address', 'per_user', 'events_per_second', 'rooms'];
     execFileSync(path.join(release, 'sallyport'), ['init', '--dir', dir, '--listen', `127.0.0.1:${port}`,
-        '--set', `gateway.workers=${workers}`, ...lifted.flatMap((name) => ['--set', `gateway.limits.${name}=0`])], { stdio: 'pipe' });
+        '--set', `gateway.workers=${count}`, ...lifted.flatMap((name) => ['--set', `gateway.limits.${name}=0`])], { stdio: 'pipe' });
     fs.writeFileSync(path.join(dir, 'relay.rules'), rules);
-    made.set(workers, dir);
+    made.set(count, dir);
     return dir;
 }
 
 /* The secret of an instance, which its gateway verifies with; the peers use that of the first. */
-function key(workers = 1) {
-    const keys = path.join(instance(workers), 'keys');
+function key(count = 1) {
+    const keys = path.join(instance(count), 'keys');
     return path.join(keys, fs.readdirSync(keys).find((name) => name.endsWith('.jwk')));
 }
 
@@ -145,7 +157,7 @@ const answers = () => new Promise((resolve) => {
 
 async function measure(name, job, words) {
     const server = servers[name];
-    const wanted = server.cores ?? 1;
+    const wanted = server.workers ?? 1;
     const log = path.join(out, `${name}.log`);
     const file = fs.openSync(log, 'w');
     const child = start(place_server(server.command(port), wanted), { cwd: peers, stdio: ['ignore', file, file] });
@@ -185,19 +197,34 @@ function freePort() {
 /* Each round begins with another server. */
 const rotated = (list, by) => list.map((_, i) => list[(i + by) % list.length]);
 
-function chosen(all, option, what) {
-    if (!option) return all;
-    for (const name of option.split(',')) assert.ok(all.includes(name), `there is no ${what} "${name}"; there are ${all.join(', ')}`);
-    return option.split(',');
+function usage(what) {
+    console.error(`run: ${what}\nusage: tests/bench/run [--quick] [--rounds N] [--jobs a,b] [--servers a,b]`);
+    process.exit(2);
 }
 
-const { values: options } = parseArgs({ options: {
-    quick: { type: 'boolean' }, rounds: { type: 'string' }, jobs: { type: 'string' }, servers: { type: 'string' },
-} });
+function chosen(all, option, what) {
+    const wrong = option?.split(',').find((name) => !all.includes(name));
+    if (wrong !== undefined) usage(`there is no ${what} "${wrong}"; there are ${all.join(', ')}`);
+    return option?.split(',') ?? all;
+}
+
+function readOptions() {
+    try {
+        return parseArgs({ options: {
+            quick: { type: 'boolean' }, rounds: { type: 'string' }, jobs: { type: 'string' }, servers: { type: 'string' },
+        } }).values;
+    } catch (error) {
+        return usage(error.message);
+    }
+}
+
+const options = readOptions();
 const plan = options.quick ? quick : whole;
 const rounds = Number(options.rounds ?? plan.rounds);
+if (!(rounds >= 1)) usage('--rounds is a number from 1');
 const jobs = chosen(Object.keys(plan.jobs), options.jobs, 'job');
-let names = chosen(options.quick ? in_quick : Object.keys(servers), options.servers, 'server');
+const all = [...new Set(Object.values(plan.jobs).flatMap(([, names]) => names))];
+let names = Object.keys(servers).filter((name) => chosen(all, options.servers, 'server').includes(name));
 if (!fs.existsSync(bun)) {
     console.log('no Bun: npm has none for this machine');
     names = names.filter((name) => name !== 'bun');
@@ -211,14 +238,13 @@ const results = {
     command: `tests/bench/run${process.argv.slice(2).map((word) => ' ' + word).join('')}`,
     machine: machine(),
     labels: Object.fromEntries(names.map((name) => [name, servers[name].label])),
-    jobs: Object.fromEntries(jobs.map((job) => [job, plan.jobs[job]])),
+    jobs: Object.fromEntries(jobs.map((job) => [job, plan.jobs[job][0]])),
     measurements: [],
 };
 for (let round = 0; round < rounds; round++) {
     for (const job of jobs) {
-        for (const name of rotated(names, round)) {
-            if (servers[name].job && !servers[name].job(job)) continue;
-            const words = servers[name].pings === false ? plan.jobs[job].replace('--for 26', '--for 0') : plan.jobs[job];
+        const [words, able] = plan.jobs[job];
+        for (const name of rotated(names.filter((one) => able.includes(one)), round)) {
             const figures = await measure(name, job, words);
             results.measurements.push({ round, job, server: name, ...figures });
             console.log(`round ${round + 1} of ${rounds}, ${job}, ${name}: ${JSON.stringify(figures)}`);
@@ -226,4 +252,4 @@ for (let round = 0; round < rounds; round++) {
     }
 }
 results.machine.load_average_after = os.loadavg().map((value) => Number(value.toFixed(1)));
-console.log('\n' + write(results, out));
+console.log('\n' + write(results, out, options.quick ? 'quick' : 'results'));

@@ -1,7 +1,7 @@
 /*
  * The job of crowd.h as one writes it with Socket.IO's own server: a token verified when a socket
- * connects, "msg" relayed to everyone in the room, "ping" acknowledged.  On Node with ws, its
- * default; on Bun with the engine that the project offers for it.
+ * connects, "msg" relayed to the hall and "say" to a room, "join", "leave" and "ping" acknowledged.
+ * On Node with ws, its default; on Bun with the engine that the project offers for it.
  *
  *   node|bun peer.mjs PORT KEY.jwk
  */
@@ -27,6 +27,15 @@ io.use((socket, next) => {
 io.on('connection', (socket) => {
     socket.join('hall');
     socket.on('msg', (text) => io.to('hall').emit('msg', text));
+    socket.on('join', (room, acknowledge) => {
+        socket.join(`room:${room}`);
+        acknowledge();
+    });
+    socket.on('leave', (room, acknowledge) => {
+        socket.leave(`room:${room}`);
+        acknowledge();
+    });
+    socket.on('say', (room, text) => io.to(`room:${room}`).emit('msg', text));
     socket.on('ping', (number, acknowledge) => acknowledge(number));
 });
 

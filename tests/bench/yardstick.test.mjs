@@ -1,8 +1,9 @@
 /*
  * Does the yardstick measure?  A server that loses, doubles or swaps one delivery in a thousand is
- * found out, one that does not passes, and a quick run of everything leaves its three files.
+ * found out, one that does not passes, and a quick run measures every server at every job it is up to.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -48,3 +49,18 @@ for (const way of ['each', 'coalesced']) {
         assert.ok(figures.deliveries_per_cpu_s > 0);
     });
 }
+
+test('a quick run leaves figures, a table and a plot', () => {
+    execFileSync(path.join(tree, 'tests/bench/run'), ['--quick'], { stdio: 'pipe', timeout: 300_000 });
+    const made = (name) => fs.readFileSync(path.join(tree, 'build/bench', name), 'utf8');
+    const { measurements, labels, jobs } = JSON.parse(made('quick.json'));
+    for (const job of Object.keys(jobs)) {
+        const servers = measurements.filter((one) => one.job === job).map((one) => one.server);
+        for (const server of ['gateway', 'node']) assert.ok(servers.includes(server), `${server} was not put to ${job}`);
+    }
+    assert.deepEqual([...new Set(measurements.map((one) => one.server))].sort(), Object.keys(labels).sort());
+    for (const label of Object.values(labels)) {
+        assert.ok(made('quick.md').includes(`| ${label} `));
+        assert.ok(made('quick.svg').includes(`>${label}<`));
+    }
+});
