@@ -32,6 +32,7 @@
 #define DRAINED_MAX                                                                                \
     (16 << 20) /* of a body that is too long: who still sends when we close loses the answer */
 #define FORWARDED_MAX 2048
+#define REST_MS       100
 #define MAX_HEADERS   6
 #define STALLED_S                                                                                  \
     60 /* how long an answer may make no progress; requests have a deadline of their own */
@@ -44,8 +45,9 @@ struct http {
     struct request *ended;  /* freed when the turn ends: an event of their watch may be at hand */
     struct request *asking; /* the one that routes.c is being asked about */
     uint64_t last_number;
-    int listen_fd;
-    bool has_pending; /* see above */
+    int listen_fd, epoll_fd;
+    uint64_t rests_until_ms; /* 0: it works */
+    bool has_pending;        /* see above */
 };
 
 /* A TCP connection, from accept to close or upgrade. */
@@ -414,16 +416,37 @@ static enum MHD_Result may_accept(void *user, const struct sockaddr *address, so
     return MHD_NO;
 }
 
+/*
+ * No descriptor is left to accept with (EMFILE, ENFILE): libmicrohttpd would try again and again.
+ * It is left alone for a moment; whoever waits to be accepted waits.
+ */
+static void rest(struct http *http)
+{
+    log_warning("no descriptor is left to accept connections with");
+    http->rests_until_ms = http->worker->now_ms + REST_MS;
+    worker_unwatch(http->worker, http->epoll_fd);
+}
+
+static void end_rest(struct http *http)
+{
+    if (http->rests_until_ms > http->worker->now_ms)
+        return;
+    http->rests_until_ms = 0;
+    worker_watch(http->worker, http->epoll_fd, EPOLLIN, &http->watch);
+}
+
 static void log_library(void *user, const char *format, va_list arguments)
     __attribute__((format(printf, 2, 0)));
 
 static void log_library(void *user, const char *format, va_list arguments)
 {
+    struct http *http = user;
     char text[512];
 
-    (void)user;
     vsnprintf(text, sizeof text, format, arguments);
     log_debug("libmicrohttpd: %s", text);
+    if (strstr(format, "resource limit") && !http->rests_until_ms && http->daemon)
+        rest(http);
 }
 
 static void ready(struct watch *watch, uint32_t events)
@@ -445,13 +468,14 @@ struct http *http_start(struct worker *worker, int listen_fd)
     http->listen_fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-        may_accept, http, handle, http, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
+        may_accept, http, handle, http, MHD_OPTION_EXTERNAL_LOGGER, log_library, http,
         MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)worker->gateway->max_descriptors, MHD_OPTION_CONNECTION_TIMEOUT, STALLED_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_NOTIFY_COMPLETED, request_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
         connection_changed, http, MHD_OPTION_END);
     info = http->daemon ? MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    http->epoll_fd = info ? info->epoll_fd : -1;
     if (!info || !worker_watch(worker, info->epoll_fd, EPOLLIN, &http->watch)) {
         log_error("cannot start libmicrohttpd");
         return NULL;
@@ -489,6 +513,10 @@ void http_stop(struct http **http)
 
 void http_run_pending(struct http *http)
 {
+    if (http->rests_until_ms)
+        end_rest(http);
+    if (http->rests_until_ms)
+        return;
     while (http->has_pending) {
         http->has_pending = false;
         MHD_run(http->daemon);
@@ -502,6 +530,8 @@ uint64_t http_timeout_ms(const struct http *http)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
 
+    if (http->rests_until_ms)
+        return REST_MS;
     if (http->has_pending)
         return 0;
     return MHD_get_timeout(http->daemon, &timeout) == MHD_YES ? timeout : UINT64_MAX;

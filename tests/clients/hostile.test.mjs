@@ -1,9 +1,10 @@
 /* What a hostile client found once, and must not find again. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import net from 'node:net';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { instance } from '../lib.mjs';
+import { instance, must } from '../lib.mjs';
 
 const rules = 'namespace "/" { authenticate required; on "join" { join "r$1"; ack true } on "say" { ack true } }';
 
@@ -68,4 +69,27 @@ test('bodies that are still arriving are bounded together', async (t) => {
     const statuses = heard.map((text) => text.slice(9, 12)).sort();
 
     assert.deepEqual(statuses, ['400', '503', '503', '503'], 'only one has room; its session is unknown');
+});
+
+test('no descriptor left: nothing spins, those inside are served, and afterwards there is room again', async (t) => {
+    const sp = await instance(t, { rules, login: false, users: { ann: {} }, settings: { 'gateway.workers': 2 } });
+    const inside = await sp.connected({ token: sp.token('ann') });
+    const limit = (n) => must('prlimit', ['--pid', String(sp.gateway.pid), `--nofile=${n}:1000`]);
+    const cpu_ms = () => {
+        const fields = fs.readFileSync(`/proc/${sp.gateway.pid}/stat`, 'utf8').split(') ')[1].split(' ');
+        return (Number(fields[11]) + Number(fields[12])) * 10;
+    };
+    const { hostname, port } = new URL(sp.url);
+
+    limit(8);
+    const outside = net.connect(Number(port), hostname);
+    outside.on('error', () => {});
+    await sleep(300);
+    const before = cpu_ms();
+    await sleep(1500);
+    assert.ok(cpu_ms() - before < 300, `${cpu_ms() - before} ms of CPU in 1.5 s`);
+    assert.equal(await inside.emitWithAck('say'), true);
+    outside.destroy();
+    limit(1000);
+    await sp.connected({ token: sp.token('ann') });
 });
