@@ -4,8 +4,9 @@
 #include <stddef.h>
 
 /*
- * Memory, or the end of the process: a daemon that runs out of a few bytes cannot serve on with half a
- * state, and its supervisor starts it again.  What a peer can make large is bounded before it is asked for.
+ * Memory, or the end of the process: a daemon that runs out of a few bytes cannot serve on with
+ * half a state, and its supervisor starts it again.  What a peer can make large is bounded before
+ * it is asked for.
  */
 void *memory_new(size_t bytes);
 void *memory_zeroed(size_t n, size_t bytes);

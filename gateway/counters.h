@@ -41,7 +41,7 @@ struct counters {
 #undef COUNTER
     _Atomic uint64_t closed[CLOSE_REASONS_N];
     _Atomic uint64_t sessions[SESSION_STATES]; /* open now */
-    _Atomic uint64_t turns, turn_ns; /* awake */
+    _Atomic uint64_t turns, turn_ns;           /* awake */
 };
 
 /* There is one writer, so no read-modify-write is needed. */

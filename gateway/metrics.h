@@ -6,8 +6,8 @@
 struct gateway;
 
 /*
- * What the workers count, summed, as Prometheus reads it (text format 0.0.4).  The text is the caller's, to be
- * freed with free().  May be called by any worker at any time.
+ * What the workers count, summed, as Prometheus reads it (text format 0.0.4).  The text is the
+ * caller's, to be freed with free().  May be called by any worker at any time.
  */
 char *metrics_text(struct gateway *gateway, size_t *bytes);
 

@@ -721,9 +721,10 @@ static void a_presence_moment_needs_no_socket(void **state)
     struct fake f;
 
     (void)state;
-    fake_init(&f, IN("when user online { emit all \"on\" $user, $count(\"hall\"), $members(\"ab\")\n"
-                     "emit in \"of:$user\" \"on\" $sent; emit to \"user:$user\" \"back\" }\n"
-                     "on \"x\" { limit 1 per 1s; set kept 1 }"));
+    fake_init(&f,
+              IN("when user online { emit all \"on\" $user, $count(\"hall\"), $members(\"ab\")\n"
+                 "emit in \"of:$user\" \"on\" $sent; emit to \"user:$user\" \"back\" }\n"
+                 "on \"x\" { limit 1 per 1s; set kept 1 }"));
     f.stage.variable = NULL;
     f.stage.claim = NULL;
     f.stage.buckets = NULL;
