@@ -250,6 +250,8 @@ export async function instance(t, { settings = {}, rules: text, users, login = t
         const shipped = (part, value) => fs.readFileSync(path.join(tree, `deploy/lighttpd/sallyport-${part}.conf`), 'utf8')
             .replace(new RegExp(`^var.sallyport_${part} .*`, 'm'), `var.sallyport_${part} = ${value}`);
         const web = await lighttpd(null, `server.document-root = "${tree}/deploy/demo"
+            index-file.names = ("index.html")
+            mimetype.assign = (".html" => "text/html; charset=utf-8", ".css" => "text/css", ".js" => "text/javascript")
             ${shipped('login', `"${sp.loginSocket}"`)}
             ${shipped('gateway', `("host" => "127.0.0.1", "port" => ${port})`)}`);
         closers.push(web.stop);

@@ -49,7 +49,7 @@ function said(name, text, mine) {
 }
 
 function count(n) {
-  $('presence').textContent = n === 1 ? 'only you are here' : `${n} are here`;
+  $('presence').textContent = n === 1 ? 'only you' : `${n} here`;
 }
 
 function showTypists() {
@@ -101,7 +101,7 @@ function enter(token, name) {
   me = name;
   $('password').value = '';
   $('messages').textContent = '';
-  socket = io.connect(location.origin, { query: 'token=' + token, transports: ['websocket'], forceNew: true });
+  socket = io.connect(location.origin, { query: 'token=' + token });
   socket.on('connect', () => {
     $('status').textContent = '';
     if ($('chat').hidden) show(true);
