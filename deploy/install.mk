@@ -16,8 +16,8 @@ INSTALL.share/man/man1                := deploy/man/sallyport.1
 INSTALL.share/man/man5                := deploy/man/sallyport-rules.5 $(MANUAL)
 INSTALL.share/man/man8                := deploy/man/sallyport-login.8 deploy/man/sallyport-gateway.8
 EXAMPLES := share/doc/sallyport/examples
-INSTALL.$(EXAMPLES)                   := deploy/examples/chat.rules
-$(foreach kind,demo lighttpd apache nginx,$(eval INSTALL.$(EXAMPLES)/$(kind) := $(wildcard deploy/$(kind)/*)))
+INSTALL.$(EXAMPLES)                   := $(wildcard deploy/examples/*.rules)
+$(foreach kind,demo lighttpd apache nginx grafana,$(eval INSTALL.$(EXAMPLES)/$(kind) := $(wildcard deploy/$(kind)/*)))
 FOLDERS := $(sort $(patsubst INSTALL.%,%,$(filter INSTALL.%,$(.VARIABLES))))
 
 all: $(MANUAL)

@@ -21,7 +21,7 @@ test('what is installed is whole, and finds itself', (t) => {
         const mode = fs.statSync(path.join(dir, name)).mode & 0o777;
         assert.equal(mode, /\/s?bin\//.test(name) ? 0o755 : 0o644, name);
     }
-    for (const kind of ['demo', 'lighttpd', 'apache', 'nginx'])
+    for (const kind of ['demo', 'lighttpd', 'apache', 'nginx', 'grafana'])
         for (const name of filesIn(path.join(tree, 'deploy', kind))) assert.ok(files.includes(`opt/sp/share/doc/sallyport/examples/${kind}/${name}`), name);
     for (const name of ['login', 'gateway']) {
         const [, command] = read(dir, `opt/sp/lib/systemd/system/sallyport-${name}.service`).match(/^ExecStart=(\S+)$/m);
