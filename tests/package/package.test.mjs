@@ -13,6 +13,7 @@ const packages = ['sallyport', 'sallyport-login', 'sallyport-gateway'];
 const services = packages.slice(1);
 const keys = '/etc/sallyport/keys';
 const database = '/var/lib/sallyport/sallyport.db';
+const revocations = '/var/lib/sallyport/revocations.db';
 
 const debian = start(process.env.ROOT);
 before(debian.booted);
@@ -46,10 +47,10 @@ test('installed from nothing, both services run, each as its own user', () => {
 
 test('the key and the database were made here, and belong to whom they should', () => {
     assert.match(secret(), /^[\w-]{43,}$/);
-    assert.equal(debian.shell(`stat -c '%a %U %G' ${keys} ${keys}/private ${keys}/*.jwk ${database}`),
-        '750 root sallyport\n700 sallyport-login sallyport-login\n640 root sallyport\n640 sallyport-login sallyport-login\n');
+    assert.equal(debian.shell(`stat -c '%a %U %G' ${keys} ${keys}/private ${keys}/*.jwk ${database} ${revocations}`),
+        '750 root sallyport\n700 sallyport-login sallyport-login\n640 root sallyport\n600 sallyport-login sallyport-login\n640 sallyport-login sallyport\n');
     const [key] = listed(keys).filter((name) => name.endsWith('.jwk'));
-    assert.equal(as('sallyport-gateway', 'cat', `${keys}/${key}`), 0);
+    for (const file of [`${keys}/${key}`, revocations]) assert.equal(as('sallyport-gateway', 'cat', file), 0);
     for (const file of [database, `${keys}/private/signing`]) assert.notEqual(as('sallyport-gateway', 'cat', file), 0);
     for (const user of services) assert.notEqual(as(user, 'touch', `${keys}/${key}`), 0);
     assert.notEqual(as('nobody', 'cat', `${keys}/${key}`), 0);
@@ -106,8 +107,10 @@ test('removed, nothing of it runs, and what is the owner\'s stays', () => {
     for (const file of ['/etc/sallyport/sallyport.conf', '/etc/sallyport/relay.rules', keys, database]) assert.ok(exists(file), file);
 });
 
-test('installed again it is as it was', () => {
+test('installed again it is as it was, and what it lacks is made', () => {
+    debian.shell(`rm ${revocations}*`);
     install('0.1.1');
+    assert.ok(exists(revocations));
     assert.equal(chat('ann', 'correct horse'), 'ann: hello');
 });
 
