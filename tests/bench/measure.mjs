@@ -57,7 +57,7 @@ const workers = ['gateway_2', 'gateway_4'];
 const whole = {
     rounds: 3,
     jobs: {
-        idle: ['idle --first 2000 --clients 10000 --for 0', [...tokens, ...workers]],
+        idle: ['idle --first 2000 --clients 10000 --for 0', [...tokens, 'each', ...workers]],
         pinged: ['idle --first 2000 --clients 10000 --for 26', tokens],
         room_100: ['flood --clients 100', single],
         room_1000: ['flood --clients 1000', [...single, ...workers]],
@@ -104,6 +104,7 @@ function machine() {
         cores,
         memory_gib: Math.round(os.totalmem() / 2 ** 30),
         kernel: os.release(),
+        congestion_control: fs.readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim(),
         system: fs.readFileSync('/etc/os-release', 'utf8').match(/PRETTY_NAME="(.*)"/)[1],
         node: process.versions.node,
         bun: fs.existsSync(bun) ? output(bun, '--version') : null,

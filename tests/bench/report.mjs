@@ -108,7 +108,10 @@ function goalTable(figures) {
     return lines.join('\n');
 }
 
-/* CPU per piece of work where there is much of something, by that where there is little. */
+/*
+ * CPU per piece of work where there is much of something, by that where there is little.  Half as
+ * much again is what caches may cost; work that grew with the crowd would show as ten or a hundred.
+ */
 function growths(figures) {
     const rate = (server, job, figure = 'deliveries_per_cpu_s') => figures.of(server, job, figure)?.median;
     const growth = (few, many, figure, server = 'gateway') => rate(server, few, figure) / rate(server, many, figure);
@@ -161,9 +164,9 @@ export function write(results, folder, name) {
     const rounds = 1 + Math.max(...results.measurements.map((m) => m.round));
     const text = [
         `Made by \`${results.command}\` at commit ${results.commit} on ${results.date.slice(0, 10)}: ${machine.cores} cores, ${machine.processor}, ` +
-        `${machine.memory_gib} GiB, Linux ${machine.kernel}, ${machine.system}, Node ${machine.node}, Bun ${machine.bun ?? 'absent'}, ${machine.compiler}; ` +
+        `${machine.memory_gib} GiB, Linux ${machine.kernel} (TCP ${machine.congestion_control}), ${machine.system}, Node ${machine.node}, Bun ${machine.bun ?? 'absent'}, ${machine.compiler}; ` +
         `load average ${machine.load_average[0]} before, ${machine.load_average_after[0]} after.`,
-        `Everything on loopback; server and crowd on cores of their own where there are enough; 64-byte payload; CPU is the server's. ` +
+        `Everything on loopback; server and crowd on cores of their own where there are enough; 64-byte payload; CPU is the server's. The ceilings look at no token and ping nobody. ` +
         (rounds > 1 ? `Medians of ${rounds} rounds (lowest–highest).` : 'One round.'),
         table(figures, results.labels),
         results.quick ? 'A quick run judges nothing.' : goalTable(figures),
