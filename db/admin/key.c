@@ -56,46 +56,29 @@ static enum command_status made(const struct request *request, const struct conf
     return COMMAND_DONE;
 }
 
-static enum command_status key_generate_command(const struct request *request)
+/* `generate`, and `import`, whose operand is a file. */
+static enum command_status key_make_command(const struct request *request)
 {
+    const char *wanted = request_value(request, OPTION_NAME);
     enum key_algorithm algorithm;
     enum command_status status;
     struct config *config;
     struct error error;
     char name[64];
+    bool is_made;
 
     if (!read_algorithm(request, &algorithm))
         return COMMAND_USAGE;
     config = open_keys(request, &status);
     if (!config)
         return status;
-    if (keyring_generate(config->keys, algorithm, request_value(request, OPTION_NAME), name,
-                         &error))
-        status = made(request, config, name);
+    if (request->operand)
+        is_made =
+            keyring_import_pem(config->keys, request->operand, wanted, algorithm, name, &error);
     else
-        status = command_refuse(COMMAND_FAILED, "%s", error.text);
-    config_free(&config);
-    return status;
-}
-
-static enum command_status key_import_command(const struct request *request)
-{
-    enum key_algorithm algorithm;
-    enum command_status status;
-    struct config *config;
-    struct error error;
-    char name[64];
-
-    if (!read_algorithm(request, &algorithm))
-        return COMMAND_USAGE;
-    config = open_keys(request, &status);
-    if (!config)
-        return status;
-    if (keyring_import_pem(config->keys, request->operand, request_value(request, OPTION_NAME),
-                           algorithm, name, &error))
-        status = made(request, config, name);
-    else
-        status = command_refuse(COMMAND_FAILED, "%s", error.text);
+        is_made = keyring_generate(config->keys, algorithm, wanted, name, &error);
+    status =
+        is_made ? made(request, config, name) : command_refuse(COMMAND_FAILED, "%s", error.text);
     config_free(&config);
     return status;
 }
@@ -185,9 +168,9 @@ static enum command_status key_show_command(const struct request *request)
 /* clang-format off */
 const struct command key_commands[] = {
     {"key", "generate", NULL,   TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), 0,
-     "make a key and print its name; it verifies at once, and signs once it is activated", key_generate_command},
+     "make a key and print its name; it verifies at once, and signs once it is activated", key_make_command},
     {"key", "import",   "FILE", TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), TAKES(OPTION_ALGORITHM),
-     "take a key from a PEM file: both halves, or the public one alone", key_import_command},
+     "take a key from a PEM file: both halves, or the public one alone", key_make_command},
     {"key", "activate", "NAME", 0, 0, "let this key sign from now on", key_activate_command},
     {"key", "list",     NULL,   TAKES(OPTION_JSON), 0, "the keys, and which of them signs", key_list_command},
     {"key", "show",     "NAME", TAKES(OPTION_JSON), 0, "the key as a JWK, without what is secret", key_show_command},
