@@ -14,7 +14,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -96,19 +95,10 @@ static bool is_rsa(enum key_algorithm algorithm)
     return strcmp(algorithms[algorithm].type, "RSA") == 0;
 }
 
-/* Wipe what malloc gave, all of it, and free it. */
-static void wipe_and_free(void *memory)
-{
-    if (memory) {
-        sodium_memzero(memory, malloc_usable_size(memory));
-        free(memory);
-    }
-}
-
 /* jansson's lexer frees copies of what it reads: they must not stay readable. */
 static void make_jansson_wipe(void)
 {
-    json_set_alloc_funcs(malloc, wipe_and_free);
+    json_set_alloc_funcs(malloc, memory_free_wiped);
 }
 
 static void prepare(void)
@@ -229,7 +219,7 @@ static unsigned char *decode_member(const struct jwk *jwk, const char *name, siz
     if (length > 0 && sodium_base642bin(decoded, length, json_string_value(member), length, NULL,
                                         bytes, NULL, BASE64URL) == 0)
         return decoded;
-    wipe_and_free(decoded);
+    memory_free_wiped(decoded);
     refuse(jwk, "\"%s\" must be base64url without padding", name);
     return NULL;
 }
@@ -329,7 +319,7 @@ static EVP_PKEY *rsa_pkey(const struct jwk *jwk)
     pkey = make_pkey(jwk, parameters);
 done:
     for (size_t i = 0; i < n; i++)
-        wipe_and_free(numbers[i]);
+        memory_free_wiped(numbers[i]);
     return pkey;
 }
 
@@ -341,7 +331,7 @@ static unsigned char *decode_coordinate(const struct jwk *jwk, const char *name)
 
     if (number && bytes != wanted) {
         refuse(jwk, "\"%s\" has %zu bytes, %zu are needed", name, bytes, wanted);
-        wipe_and_free(number);
+        memory_free_wiped(number);
         number = NULL;
     }
     return number;
@@ -369,9 +359,9 @@ static EVP_PKEY *ec_pkey(const struct jwk *jwk)
     *next = OSSL_PARAM_construct_end();
     pkey = make_pkey(jwk, parameters);
 done:
-    wipe_and_free(x);
-    wipe_and_free(y);
-    wipe_and_free(d);
+    memory_free_wiped(x);
+    memory_free_wiped(y);
+    memory_free_wiped(d);
     return pkey;
 }
 
@@ -528,7 +518,7 @@ static bool write_jwk(const char *folder, const char *name, mode_t mode, const j
     bool written = text ? keyfile_write(folder, name, mode, text, error)
                         : error_set(error, "%s: out of memory", name);
 
-    wipe_and_free(text);
+    memory_free_wiped(text);
     return written;
 }
 
@@ -539,7 +529,7 @@ static void add_bytes(json_t *jwk, const char *member, const unsigned char *byte
 
     sodium_bin2base64(text, size, bytes, n, BASE64URL);
     json_object_set_new(jwk, member, json_string(text));
-    wipe_and_free(text);
+    memory_free_wiped(text);
 }
 
 /* Big-endian, in as few bytes as it needs, or in exactly `width`. */
@@ -707,7 +697,7 @@ void key_free(struct key **key)
 {
     if (!*key)
         return;
-    wipe_and_free((*key)->material);
+    memory_free_wiped((*key)->material);
     free((*key)->id);
     free(*key);
     *key = NULL;

@@ -3,6 +3,8 @@
 
 #include "common/log.h"
 
+#include <malloc.h>
+#include <sodium.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,4 +41,11 @@ void *memory_copy(const void *from, size_t bytes)
         memcpy(copy, from, bytes);
     copy[bytes] = '\0';
     return copy;
+}
+
+void memory_free_wiped(void *memory)
+{
+    if (memory)
+        sodium_memzero(memory, malloc_usable_size(memory));
+    free(memory);
 }

@@ -13,4 +13,7 @@ void *memory_zeroed(size_t n, size_t bytes);
 void *memory_resize(void *old, size_t n, size_t bytes);
 void *memory_copy(const void *from, size_t bytes); /* with a NUL after it */
 
+/* free() that leaves nothing readable of what malloc gave; NULL is taken too. */
+void memory_free_wiped(void *memory);
+
 #endif

@@ -64,6 +64,7 @@ static const struct {
 } ranges[] = {
     {SETTING_token_lifetime, 1000, 3650 * DAYS}, /* `exp` counts seconds */
     {SETTING_login_threads, 1, 256},
+    {SETTING_login_timeout, 100, 3650 * DAYS}, /* late peers are looked for four times in it */
     {SETTING_login_hashes, 0, 256},
     {SETTING_login_max_body, KIB, MIB},
     {SETTING_login_refresh_lifetime, 0, 3650 * DAYS},

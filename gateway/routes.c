@@ -13,7 +13,6 @@
 #include "gateway/websocket.h"
 #include "gateway/worker.h"
 
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,12 +295,9 @@ static void other_lost(struct request *request)
 static bool parse_sid(const struct request *request, uint8_t sid[SESSION_ID_BYTES])
 {
     const char *text = request_query(request, "sid");
-    size_t bytes;
 
-    return text && strlen(text) == SESSION_ID_TEXT &&
-           sodium_base642bin(sid, SESSION_ID_BYTES, text, SESSION_ID_TEXT, NULL, &bytes, NULL,
-                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
-           bytes == SESSION_ID_BYTES && sid[0] < request_worker(request)->gateway->n_workers;
+    return text && strlen(text) == SESSION_ID_TEXT && session_id_parse(text, sid) &&
+           sid[0] < request_worker(request)->gateway->n_workers;
 }
 
 static void serve_websocket(struct request *request)

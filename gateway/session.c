@@ -280,6 +280,15 @@ void session_id_text(const uint8_t id[SESSION_ID_BYTES], char text[SESSION_ID_TE
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
+bool session_id_parse(const char text[SESSION_ID_TEXT], uint8_t id[SESSION_ID_BYTES])
+{
+    size_t bytes;
+
+    return sodium_base642bin(id, SESSION_ID_BYTES, text, SESSION_ID_TEXT, NULL, &bytes, NULL,
+                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+           bytes == SESSION_ID_BYTES;
+}
+
 void session_open(struct worker *worker, int fd, const struct admission *admission,
                   const void *first, size_t bytes)
 {

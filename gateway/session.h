@@ -164,5 +164,7 @@ static inline bool session_is_eio3(const struct session *session)
 }
 
 void session_id_text(const uint8_t id[SESSION_ID_BYTES], char text[SESSION_ID_TEXT + 1]);
+bool session_id_parse(const char text[SESSION_ID_TEXT],
+                      uint8_t id[SESSION_ID_BYTES]); /* false: it is none */
 
 #endif

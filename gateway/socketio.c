@@ -162,13 +162,8 @@ static uint64_t emit_to_self(struct socket *socket, struct packet *packet)
 /* The computed room `id:SOCKET`, which nobody joins. */
 static bool is_socket_room(struct span room, uint8_t id[SOCKET_ID_BYTES])
 {
-    size_t bytes;
-
-    if (room.length != 3 + SESSION_ID_TEXT || memcmp(room.at, "id:", 3) != 0)
-        return false;
-    return sodium_base642bin(id, SOCKET_ID_BYTES, room.at + 3, SESSION_ID_TEXT, NULL, &bytes, NULL,
-                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
-           bytes == SOCKET_ID_BYTES;
+    return room.length == 3 + SESSION_ID_TEXT && memcmp(room.at, "id:", 3) == 0 &&
+           session_id_parse(room.at + 3, id);
 }
 
 static uint64_t stage_emit(struct relay_stage *stage, enum relay_target target, struct span room,

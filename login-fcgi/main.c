@@ -3,6 +3,7 @@
  */
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/net.h"
 #include "login-fcgi/cgi.h"
 #include "login-fcgi/responder.h"
@@ -11,8 +12,6 @@
 
 #include <getopt.h>
 #include <jansson.h>
-#include <malloc.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,15 +33,6 @@ struct options {
     const char *config;
     bool check;
 };
-
-/* jansson's values hold passwords and tokens: nothing of it is freed unwiped.  No header of our own
- * before each, for libraries hand jansson's texts to free(). */
-static void free_wiped(void *memory)
-{
-    if (memory)
-        sodium_memzero(memory, malloc_usable_size(memory));
-    free(memory);
-}
 
 static int fail(const struct error *error)
 {
@@ -117,7 +107,9 @@ int main(int argc, char **argv)
 
     log_open(PROGRAM);
     daemon_forbid_core_dumps();
-    json_set_alloc_funcs(malloc, free_wiped);
+    /* Passwords and tokens: nothing of them is freed unwiped.  No header of our own before each,
+     * for libraries hand jansson's texts to free(). */
+    json_set_alloc_funcs(malloc, memory_free_wiped);
     if (cgi_is_started() && cgi_arguments_are_foreign())
         return cgi_run(NULL);
     status = read_options(argc, argv, &options);

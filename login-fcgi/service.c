@@ -8,31 +8,13 @@
 #include "common/memory.h"
 #include "login-fcgi/answer.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define THREADS_MAX 512
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct service *current;
-
-/* What the table of settings cannot say of a value. */
-static bool check(const struct config *config, struct error *error)
-{
-    if (config->login_threads < 1 || config->login_threads > THREADS_MAX)
-        return error_set(error, "login.threads is %" PRIu64 "; it must be from 1 to %d",
-                         config->login_threads, THREADS_MAX);
-    if (config->login_timeout < 100)
-        return error_set(error, "login.timeout is %" PRIu64 " ms; it must be at least 100ms",
-                         config->login_timeout);
-    if (config->token_lifetime < 1000)
-        return error_set(error, "token.lifetime is %" PRIu64 " ms; it must be at least 1s",
-                         config->token_lifetime);
-    return true;
-}
 
 /* The public halves, and their hash. */
 static json_t *public_set(const char *folder, const struct keyring *keyring, struct error *error)
@@ -83,7 +65,7 @@ struct service *service_read(const char *path, struct error *error)
     service->config = config_read(path, error);
     if (service->config)
         service->keys_stamp = keyring_stamp(service->config->keys);
-    if (service->config && check(service->config, error) && read_public_keys(service, error))
+    if (service->config && read_public_keys(service, error))
         service->key = keyring_read_signing(service->config->keys, error);
     if (!service->key)
         service_put(&service);
