@@ -2,7 +2,7 @@
 #include "gateway/expiry.h"
 
 #include "common/clock.h"
-#include "gateway/socketio.h"
+#include "gateway/socket.h"
 #include "gateway/worker.h"
 
 #include <inttypes.h>
@@ -55,7 +55,7 @@ static void tell(struct socket *socket, int64_t now_s)
     struct span piece = {text, (uint32_t)length};
 
     socket->is_warned = true;
-    socketio_tell(socket, NULL, &(struct relay_message){&piece, 1, NULL, 0});
+    socket_tell(socket, NULL, &(struct relay_message){&piece, 1, NULL, 0});
 }
 
 static void look_at(struct socket *socket, int64_t now_s)

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "gateway/stage.h"
 #include "gateway/worker.h"
 
 #include <assert.h>
@@ -49,7 +50,7 @@ static uint64_t stage_emit(struct relay_stage *stage, enum relay_target target, 
                            bool is_volatile, const struct relay_message *message)
 {
     const struct presence_stage *s = stage_of(stage);
-    struct packet *packet = socketio_event(stage->rules, message);
+    struct packet *packet = stage_packet(stage->rules, PACKET_EVENT, NULL, message);
     struct room_key key;
 
     packet->is_volatile = is_volatile;
@@ -197,7 +198,7 @@ void presence_update(struct socket *socket, bool is_silent)
 {
     struct worker *worker = socket->session->worker;
     bool is_present = socket->is_admitted && !socket->has_left && socket->identity &&
-                      socketio_asks(socket, rules_has_presence);
+                      socket_asks(socket, rules_has_presence);
     struct notice *notice;
 
     if (is_present == socket->is_present)

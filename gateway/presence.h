@@ -1,7 +1,7 @@
 #ifndef GATEWAY_PRESENCE_H
 #define GATEWAY_PRESENCE_H
 
-#include "gateway/socketio.h"
+#include "gateway/socket.h"
 #include "gateway/table.h"
 
 /*

@@ -3,7 +3,7 @@
 
 #include "common/memory.h"
 #include "gateway/session.h"
-#include "gateway/socketio.h"
+#include "gateway/socket.h"
 #include "gateway/worker.h"
 
 #include <assert.h>
@@ -125,7 +125,7 @@ static void deliver_here(struct room *room, struct packet *packet, const struct 
 
     for (uint32_t i = 0; i < room->n; i++)
         if (room->member[i] != except)
-            socketio_deliver(room->member[i], parcel);
+            socket_deliver(room->member[i], parcel);
     parcel_put(&parcel);
 }
 
@@ -153,7 +153,7 @@ static void deliver_to_one(struct worker *worker, const uint8_t *id, uint32_t sp
     if (entry) {
         struct parcel *parcel = parcel_new(packet);
 
-        socketio_deliver(TABLE_ENTRY(entry, struct socket, entry), parcel);
+        socket_deliver(TABLE_ENTRY(entry, struct socket, entry), parcel);
         parcel_put(&parcel);
     } else {
         packet_put(&packet);

@@ -39,7 +39,7 @@ static void answer(struct socket *socket, const uint64_t *id, const char *json)
     struct span piece = TEXT(json);
 
     if (id)
-        socketio_answer(socket, *id, &(struct relay_message){&piece, 1, NULL, 0});
+        socket_answer(socket, *id, &(struct relay_message){&piece, 1, NULL, 0});
 }
 
 /* `message` and `data` are JSON. */
@@ -57,7 +57,7 @@ static void refuse(struct socket *socket, const uint64_t *id, struct span messag
     COUNT(socket->session->worker, refused_tokens);
     log_info("refused: %.*s", (int)message.length, message.at);
     answer(socket, id, "[{\"error\":\"unauthorized\"}]");
-    socketio_tell(socket, &unauthorized,
+    socket_tell(socket, &unauthorized,
                   &(struct relay_message){piece, sizeof piece / sizeof *piece, NULL, 0});
     set_deadline(socket);
     socket->twostep->is_refused = true;
@@ -79,7 +79,7 @@ static void tell_authenticated(struct socket *socket, const uint64_t *id)
     struct span piece = TEXT("[\"authenticated\"]");
 
     twostep_end(socket);
-    socketio_tell(socket, NULL, &(struct relay_message){&piece, 1, NULL, 0});
+    socket_tell(socket, NULL, &(struct relay_message){&piece, 1, NULL, 0});
     answer(socket, id, "[]");
 }
 
@@ -109,13 +109,13 @@ static void become(struct socket *socket, const uint64_t *id, struct identity *i
     struct span reason;
 
     socket->identity = identity;
-    if (!socketio_may_enter(socket, &reason)) {
+    if (!socket_may_enter(socket, &reason)) {
         refuse_because(socket, id, reason);
         identity_put(&socket->identity);
         return;
     }
     tell_authenticated(socket, id);
-    socketio_authenticated(socket);
+    socket_authenticated(socket);
 }
 
 static void authenticate(struct socket *socket, const struct event *event, const uint64_t *id)
@@ -161,7 +161,7 @@ bool twostep_event(struct socket *socket, const struct event *event, const uint6
 void twostep_acknowledged(struct socket *socket, uint64_t id)
 {
     if (socket->twostep && socket->twostep->is_refused && id == UNAUTHORIZED_ID)
-        socketio_disconnect(socket);
+        socket_disconnect(socket);
 }
 
 void twostep_end(struct socket *socket)
@@ -175,5 +175,5 @@ void twostep_end(struct socket *socket)
 
 void twostep_overdue(struct timer *deadline)
 {
-    socketio_disconnect(TABLE_ENTRY(deadline, struct twostep, deadline)->socket);
+    socket_disconnect(TABLE_ENTRY(deadline, struct twostep, deadline)->socket);
 }

@@ -1,7 +1,7 @@
 #ifndef GATEWAY_TWOSTEP_H
 #define GATEWAY_TWOSTEP_H
 
-#include "gateway/socketio.h"
+#include "gateway/socket.h"
 
 /*
  * Authentication by an event, as socketio-jwt has it: a socket that has connected emits

@@ -13,7 +13,7 @@
 #include "gateway/polling.h"
 #include "gateway/presence.h"
 #include "gateway/relay.h"
-#include "gateway/socketio.h"
+#include "gateway/socket.h"
 #include "gateway/twostep.h"
 #include "gateway/websocket.h"
 
@@ -71,7 +71,7 @@ static void end_turn(struct worker *worker)
     flush_touched(worker); /* what was opened just now */
     http_reap(worker->http);
     session_reap(worker);
-    socketio_reap(worker);
+    sockets_reap(worker);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -246,14 +246,14 @@ static void for_each_session(struct worker *worker, void (*act)(struct session *
 
 static void evict(struct session *session)
 {
-    socketio_evict(session, session->worker->other->rules);
+    sockets_evict(session, session->worker->other->rules);
 }
 
 /* Before the first worker acts by new rules, all know of their sockets what those ask. */
 static void prepare(struct worker *worker, struct snapshot *fresh)
 {
     worker->other = snapshot_get(fresh);
-    for_each_session(worker, socketio_reckon);
+    for_each_session(worker, sockets_reckon);
 }
 
 /*
@@ -268,16 +268,16 @@ static void adopt(struct worker *worker, struct snapshot *fresh)
     for_each_session(worker, evict);
     set_snapshot(worker, worker->other);
     worker->other = old;
-    for_each_session(worker, socketio_adopt);
+    for_each_session(worker, sockets_adopt);
 }
 
 /* No worker acts by the old rules any more. */
 static void settle(struct worker *worker, struct snapshot *fresh)
 {
     (void)fresh;
-    socketio_reap(worker); /* what has left is of the old rules */
+    sockets_reap(worker); /* what has left is of the old rules */
     snapshot_put(&worker->other);
-    for_each_session(worker, socketio_reckon);
+    for_each_session(worker, sockets_reckon);
 }
 
 /* A new snapshot, step by step; all workers have done one before any begins the next. */
