@@ -1,42 +1,13 @@
 #ifndef COMMON_KEYRING_H
 #define COMMON_KEYRING_H
 
-#include "common/error.h"
+#include "common/jwk.h"
 
-#include <jansson.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /*
  * The keys: one JWK file a key (RFC 7517), NAME.jwk, whose `kid` is NAME.
- * A key has exactly one algorithm, written in its `alg`; no key shorter than RFC 7518 §3 allows is
- * ever loaded.  The only file that knows OpenSSL.
  */
-enum key_algorithm {
-    KEY_HS256,
-    KEY_HS384,
-    KEY_HS512,
-    KEY_RS256,
-    KEY_RS384,
-    KEY_RS512,
-    KEY_ES256,
-    KEY_ES384,
-    KEY_ES512,
-    KEY_ALGORITHMS
-};
-
-/* "HS256" …; the algorithm of a name (exact, case-sensitive), or KEY_ALGORITHMS. */
-const char *key_algorithm_name(enum key_algorithm algorithm);
-enum key_algorithm key_algorithm_find(const char *name, size_t length);
-
-struct key {
-    enum key_algorithm algorithm;
-    char *id;                /* `kid` */
-    unsigned char *material; /* HS: the secret's bytes.  Else a PEM, NUL-ended: public, or private
-                                where it signs */
-    size_t material_bytes;
-    size_t signature_bytes; /* what every signature of this key has */
-};
 
 /* An immutable set of verifying keys, counted atomically so that every worker may hold it. */
 struct keyring;
@@ -75,7 +46,6 @@ bool keyring_signing_name(const char *folder, char name[64], struct error *error
  * key_free.
  */
 struct key *keyring_read_signing(const char *folder, struct error *error);
-void key_free(struct key **key);
 
 /*
  * Make a key NAME.jwk in `folder` (and folder/private/NAME.jwk where it has a private half),

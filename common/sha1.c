@@ -1,4 +1,4 @@
-/* The one digest that only OpenSSL has for us; keys are the business of keyring.c. */
+/* The one digest that only OpenSSL has for us; keys are the business of jwk.c. */
 #include "common/sha1.h"
 
 #include <assert.h>

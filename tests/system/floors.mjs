@@ -19,7 +19,7 @@ const doors = [
     [/^wslay\//, ['gateway/websocket.c']],
     [/^zlib\.h$/, ['gateway/deflate.c']],
     [/^jwt\.h$/, ['common/token.c']],
-    [/^openssl\//, ['common/keyring.c', 'common/sha1.c']], // keys; and RFC 6455's digest, which no other library here has
+    [/^openssl\//, ['common/jwk.c', 'common/sha1.c']], // keys; and RFC 6455's digest, which no other library here has
     [/^libconfig\.h$/, ['common/config.c']],
     [/^systemd\//, ['common/daemon.c']],
     [/^crypt\.h$/, ['db/password.c']],

@@ -655,7 +655,7 @@ static void what_is_shown_of_a_key_holds_nothing_private(void **state)
     }
     store("first.jwk", json_pack("[s]", "k"), 0640);
     assert_null(keyring_public_jwk(scratch.folder, "first", &error));
-    assert_non_null(strstr(error.text, "is no JWK"));
+    assert_non_null(strstr(error.text, "is not a JSON object"));
 }
 
 /* The PEM of a new key, by the openssl command: somebody else's hand. */
