@@ -16,8 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT(text) ((struct span){(text), (uint32_t)strlen(text)})
-#define SOCKET_ID  "the-socket-that-asks"
+#define SOCKET_ID "the-socket-that-asks"
 
 struct printer {
     struct relay_stage stage; /* first */
@@ -248,7 +247,7 @@ static bool read_token(struct printer *p, const struct snapshot *snapshot)
 static void set_claims(struct printer *p, const struct rules *rules)
 {
     static const struct span sub = {"sub", 3};
-    struct span payload = TEXT(p->payload);
+    struct span payload = TEXT_SPAN(p->payload);
     struct json_value user;
     size_t n;
     const struct rules_claim *claim = rules_claims(rules, &n);
@@ -304,7 +303,7 @@ static bool set_event(struct printer *p)
     FILE *text = open_memstream(&p->event_text, &length);
 
     for (int i = 0; text && i < p->explain->n_event; i++) {
-        struct span argument = TEXT(p->explain->event[i]);
+        struct span argument = TEXT_SPAN(p->explain->event[i]);
         struct json_value value;
 
         fputc(i ? ',' : '[', text);
@@ -325,14 +324,14 @@ static bool set_stage(struct printer *p, const struct snapshot *snapshot)
 {
     const struct explain *e = p->explain;
 
-    p->stage.rules = rules_namespace_find(snapshot->rules, TEXT(e->space));
+    p->stage.rules = rules_namespace_find(snapshot->rules, TEXT_SPAN(e->space));
     if (!p->stage.rules)
         return fail("the rules have no namespace ", e->space);
     p->stage.operations = &operations;
     p->stage.variable = p->variable;
     p->stage.buckets = &p->buckets;
-    p->stage.id = TEXT(SOCKET_ID);
-    p->stage.reason = TEXT("transport close");
+    p->stage.id = TEXT_SPAN(SOCKET_ID);
+    p->stage.reason = TEXT_SPAN("transport close");
     p->stage.now_s = clock_wall_s();
     p->stage.now_ms = clock_monotonic_ms();
     p->stage.max_kept_bytes = snapshot->config->limits_kept_bytes;
@@ -343,7 +342,7 @@ static bool set_stage(struct printer *p, const struct snapshot *snapshot)
     for (size_t i = 0; i < e->n_variables; i++)
         if (!set_variable(p, e->variable[i]))
             return false;
-    p->stage.auth = TEXT(e->auth ? e->auth : "{}");
+    p->stage.auth = TEXT_SPAN(e->auth ? e->auth : "{}");
     return e->moment || set_event(p);
 }
 

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /*
  * One pass over a JSON text from a client: is it what JSON.parse takes (RFC 8259 grammar, valid
@@ -14,6 +15,8 @@ struct span {
     const char *at;
     uint32_t length;
 };
+
+#define TEXT_SPAN(text) ((struct span){(text), (uint32_t)strlen(text)})
 
 enum value_type {
     VALUE_NONE,

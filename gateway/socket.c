@@ -18,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT_SPAN(text) ((struct span){(text), (uint32_t)strlen(text)})
-
 static struct worker *worker_of(const struct socket *socket)
 {
     return socket->session->worker;

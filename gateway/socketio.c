@@ -26,8 +26,6 @@ struct assembly {
     struct attachment attachment[];
 };
 
-#define TEXT_SPAN(text) ((struct span){(text), (uint32_t)strlen(text)})
-
 /* CONNECT. */
 
 static void keep_auth(struct socket *socket, struct span payload)

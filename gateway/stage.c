@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-#define TEXT_SPAN(text) ((struct span){(text), (uint32_t)strlen(text)})
-
 static struct worker *worker_of(const struct socket *socket)
 {
     return socket->session->worker;

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define UNAUTHORIZED_ID 0 /* the only event of ours that asks for an answer, once a socket */
-#define TEXT(text)      ((struct span){(text), (uint32_t)strlen(text)})
 
 /* Of a socket with a deadline: to authenticate, or to take notice that it is refused. */
 struct twostep {
@@ -36,7 +35,7 @@ static void set_deadline(struct socket *socket)
 /* What the client waits for, when it does. */
 static void answer(struct socket *socket, const uint64_t *id, const char *json)
 {
-    struct span piece = TEXT(json);
+    struct span piece = TEXT_SPAN(json);
 
     if (id)
         socket_answer(socket, *id, &(struct relay_message){&piece, 1, NULL, 0});
@@ -46,19 +45,19 @@ static void answer(struct socket *socket, const uint64_t *id, const char *json)
 static void refuse(struct socket *socket, const uint64_t *id, struct span message, struct span data)
 {
     static const uint64_t unauthorized = UNAUTHORIZED_ID;
-    struct span piece[] = {TEXT("[\"unauthorized\",{\"message\":"),
+    struct span piece[] = {TEXT_SPAN("[\"unauthorized\",{\"message\":"),
                            message,
-                           TEXT(",\"inner\":{\"message\":"),
+                           TEXT_SPAN(",\"inner\":{\"message\":"),
                            message,
-                           TEXT("},\"data\":"),
+                           TEXT_SPAN("},\"data\":"),
                            data,
-                           TEXT("}]")};
+                           TEXT_SPAN("}]")};
 
     COUNT(socket->session->worker, refused_tokens);
     log_info("refused: %.*s", (int)message.length, message.at);
     answer(socket, id, "[{\"error\":\"unauthorized\"}]");
     socket_tell(socket, &unauthorized,
-                  &(struct relay_message){piece, sizeof piece / sizeof *piece, NULL, 0});
+                &(struct relay_message){piece, sizeof piece / sizeof *piece, NULL, 0});
     set_deadline(socket);
     socket->twostep->is_refused = true;
 }
@@ -76,7 +75,7 @@ static void refuse_because(struct socket *socket, const uint64_t *id, struct spa
 
 static void tell_authenticated(struct socket *socket, const uint64_t *id)
 {
-    struct span piece = TEXT("[\"authenticated\"]");
+    struct span piece = TEXT_SPAN("[\"authenticated\"]");
 
     twostep_end(socket);
     socket_tell(socket, NULL, &(struct relay_message){&piece, 1, NULL, 0});
@@ -90,7 +89,7 @@ static void renew(struct socket *socket, const uint64_t *id, struct identity *fr
 
     if (!identity_is_same_user(socket->identity, fresh)) {
         identity_put(&fresh);
-        refuse_because(socket, id, TEXT("\"the token is another user's\""));
+        refuse_because(socket, id, TEXT_SPAN("\"the token is another user's\""));
         return;
     }
     if (session->identity && identity_is_same_user(session->identity, fresh)) {
@@ -124,7 +123,7 @@ static void authenticate(struct socket *socket, const struct event *event, const
     const struct json_value *value = &event->argument[0];
     bool is_object = event->n_arguments > 0 && value->type == VALUE_OBJECT;
     char buffer[TOKEN_MAX_BYTES + 1], message[GATE_TEXT_MAX], data[GATE_TEXT_MAX];
-    struct span token = gate_token(is_object ? value->text : TEXT(""), buffer, sizeof buffer);
+    struct span token = gate_token(is_object ? value->text : TEXT_SPAN(""), buffer, sizeof buffer);
     struct identity *identity;
     gate_result result =
         gate_check(snapshot, socket->session->worker->revoked, token, clock_wall_s(), &identity);
@@ -132,7 +131,7 @@ static void authenticate(struct socket *socket, const struct event *event, const
     sodium_memzero(buffer, sizeof buffer);
     if (result != TOKEN_OK) {
         gate_refusal(snapshot, result, message, data);
-        refuse(socket, id, TEXT(message), TEXT(data));
+        refuse(socket, id, TEXT_SPAN(message), TEXT_SPAN(data));
     } else if (socket->identity) {
         renew(socket, id, identity);
     } else {
