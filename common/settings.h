@@ -43,6 +43,10 @@
  S(gateway_rules,            "gateway.rules",                   FILE,     "/etc/sallyport/relay.rules",      RELOAD,  "the relay rules") \
  S(gateway_client,           "gateway.client",                  FILE,     "",                                RELOAD,  "JavaScript bundle served as socket.io.js under the path; empty: none") \
  S(gateway_origins,          "gateway.origins",                 TEXTS,    "",                                RELOAD,  "pages of which other origins may connect, as \"https://example.org\"; \"*\": all") \
+ S(gateway_token_sources,    "gateway.token_sources",           TEXTS,    "auth header query",               RELOAD,  "where a token is looked for: auth (what CONNECT brings), header (Authorization: Bearer), query (token=); always in this order, a cookie before the query") \
+ S(gateway_token_cookie,     "gateway.token_cookie",            TEXT,     "",                                RELOAD,  "cookie that is looked at too, where the page is of this host or named in gateway.origins; empty: none") \
+ S(gateway_require_header,   "gateway.require_header",          FLAG,     "false",                           RELOAD,  "take tokens from Authorization: Bearer alone, and refuse who sends none in these words") \
+ S(gateway_reject,           "gateway.reject",                  TEXT,     "connect_error",                   RELOAD,  "how a bad token of a handshake is refused: connect_error (by Socket.IO), or upgrade (HTTP 401, before there is a connection)") \
  S(gateway_trusted_proxies,  "gateway.trusted_proxies",         TEXTS,    "127.0.0.1 ::1",                   RELOAD,  "addresses or networks whose X-Forwarded-For is believed") \
  S(gateway_log_claim,        "gateway.log_claim",               TEXT,     "sub",                             RELOAD,  "claim by which the log names who connected") \
  S(gateway_metrics,          "gateway.metrics",                 FLAG,     "false",                           RELOAD,  "serve GET /metrics on gateway.listen, to whoever can reach it") \

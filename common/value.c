@@ -248,8 +248,9 @@ static bool check_origin(const char *name, const char *origin, struct error *err
 {
     const char *host = strstr(origin, "://");
 
-    if (strcmp(origin, "*") == 0 || (host && host > origin && host[3] &&
-                                     !origin[strcspn(origin, " ?#@*")] && !strchr(host + 3, '/')))
+    if (strcmp(origin, "*") == 0 || strcmp(origin, "null") == 0 ||
+        (host && host > origin && host[3] && !origin[strcspn(origin, " ?#@*")] &&
+         !strchr(host + 3, '/')))
         return true;
     return error_set(
         error,
@@ -257,9 +258,28 @@ static bool check_origin(const char *name, const char *origin, struct error *err
         name, origin);
 }
 
+/* A word of few. */
+static bool check_choice(size_t setting, const char *word, const char *const *choices,
+                         const char *wanted, struct error *error)
+{
+    while (*choices && strcmp(*choices, word) != 0)
+        choices++;
+    return *choices || must_be(setting, wanted, word, error);
+}
+
+/* RFC 6265 §4.1.1. */
+static bool check_cookie(size_t setting, const char *name, struct error *error)
+{
+    return !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                              "0123456789!#$%&'*+-.^_`|~")] ||
+           must_be(setting, "a cookie's name", name, error);
+}
+
 /* What a type cannot say. */
 static bool check_meaning(size_t setting, char **words, struct error *error)
 {
+    static const char *const sources[] = {"auth", "header", "query", NULL};
+    static const char *const ways[] = {"connect_error", "upgrade", NULL};
     struct error reason;
     struct net_network network;
     enum log_level level;
@@ -282,6 +302,15 @@ static bool check_meaning(size_t setting, char **words, struct error *error)
             if (!check_origin(setting_rows[setting].name, *words, error))
                 return false;
         return true;
+    case SETTING_gateway_token_sources:
+        for (; *words; words++)
+            if (!check_choice(setting, *words, sources, "auth, header or query", error))
+                return false;
+        return true;
+    case SETTING_gateway_token_cookie:
+        return check_cookie(setting, words[0], error);
+    case SETTING_gateway_reject:
+        return check_choice(setting, words[0], ways, "connect_error or upgrade", error);
     case SETTING_gateway_trusted_proxies:
         for (; *words; words++)
             if (!net_network_parse(*words, &network, &reason))

@@ -228,18 +228,28 @@ void identity_claims(const struct identity *identity, struct json_value *value)
 void gate_refusal(const struct snapshot *snapshot, gate_result result, char *message, char *data)
 {
     char words[GATE_TEXT_MAX / 4];
-    const char *code = "invalid_token", *text = "no token provided";
+    const char *code = "invalid_token", *text = "jwt revoked";
     json_t *object;
     char *json;
 
-    if (result == GATE_NO_TOKEN)
-        code = "credentials_required";
-    else if (result == GATE_REVOKED)
-        text = "jwt revoked";
-    else if (result == GATE_UNAVAILABLE)
+    switch (result) {
+    case GATE_NO_TOKEN:
+        code = "credentials_required", text = "no token provided";
+        break;
+    case GATE_NO_HEADER:
+        code = "missing_authorization_header", text = "Server requires Authorization Header";
+        break;
+    case GATE_BAD_FORMAT:
+        code = "credentials_bad_format", text = "Format is Authorization: Bearer [token]";
+        break;
+    case GATE_REVOKED:
+        break;
+    case GATE_UNAVAILABLE:
         code = "unavailable", text = "tokens cannot be checked now";
-    else
+        break;
+    default:
         text = token_message((enum token_result)result, &snapshot->policy, words, sizeof words);
+    }
     object =
         json_pack("{s:s, s:s, s:s}", "message", text, "code", code, "type", "UnauthorizedError");
     json = object ? json_dumps(object, JSON_COMPACT) : NULL;

@@ -4,10 +4,7 @@
 #include "gateway/revoked.h"
 #include "gateway/snapshot.h"
 
-/*
- * The gate: from a token to who its bearer is.  The first source that is present decides:
- * `auth.token` in CONNECT, else `token` in the query of the handshake.
- */
+/* The gate: from a token to who its bearer is. */
 
 struct claim_slot;
 
@@ -25,8 +22,27 @@ struct identity {
 
 /* What a handshake or a CONNECT brought.  A gate_result below TOKEN_RESULTS is an enum
  * token_result. */
-enum { GATE_NO_TOKEN = TOKEN_RESULTS, GATE_REVOKED, GATE_UNAVAILABLE };
+enum {
+    GATE_NO_TOKEN = TOKEN_RESULTS,
+    GATE_NO_HEADER,  /* the same where Authorization is demanded */
+    GATE_BAD_FORMAT, /* Authorization is not two words */
+    GATE_REVOKED,
+    GATE_UNAVAILABLE
+};
 typedef unsigned gate_result;
+
+static inline bool gate_is_without_token(gate_result result)
+{
+    return result == GATE_NO_TOKEN || result == GATE_NO_HEADER;
+}
+
+/* Where tokens are looked for, in this order; the first that is there decides. */
+enum gate_source {
+    SOURCE_AUTH = 1, /* CONNECT's payload, or Engine.IO 3's namespace query */
+    SOURCE_HEADER = 2,
+    SOURCE_COOKIE = 4,
+    SOURCE_QUERY = 8
+};
 
 /* `revoked` NULL: none is.  TOKEN_OK: *identity is the caller's reference. */
 gate_result gate_check(const struct snapshot *snapshot, const struct revoked *revoked,

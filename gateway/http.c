@@ -575,6 +575,31 @@ const char *request_header(const struct request *request, const char *name)
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
+/* MHD_lookup_connection_value would take another case for the same name. */
+struct cookie_search {
+    const char *name, *value;
+};
+
+static enum MHD_Result look_at_cookie(void *context, enum MHD_ValueKind kind, const char *name,
+                                      const char *value)
+{
+    struct cookie_search *search = context;
+
+    (void)kind;
+    if (strcmp(name, search->name) != 0)
+        return MHD_YES;
+    search->value = value;
+    return MHD_NO;
+}
+
+const char *request_cookie_value(const struct request *request, const char *name)
+{
+    struct cookie_search search = {name, NULL};
+
+    MHD_get_connection_values(request->connection, MHD_COOKIE_KIND, look_at_cookie, &search);
+    return search.value;
+}
+
 bool request_header_has(const struct request *request, const char *name, const char *word)
 {
     const char *at = request_header(request, name);

@@ -45,6 +45,7 @@ const char *request_method(const struct request *request);
 const char *request_path(const struct request *request);
 const char *request_query(const struct request *request, const char *name);
 const char *request_header(const struct request *request, const char *name);
+const char *request_cookie_value(const struct request *request, const char *name);
 bool request_header_has(const struct request *request, const char *name,
                         const char *word); /* in a list */
 bool request_has_body(const struct request *request);

@@ -7,9 +7,12 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "common/log.h"
 #include "gateway/http.h"
 #include "gateway/metrics.h"
+#include "gateway/origin.h"
 #include "gateway/polling.h"
+#include "gateway/sources.h"
 #include "gateway/websocket.h"
 #include "gateway/worker.h"
 
@@ -47,43 +50,13 @@ static void refuse(struct request *request, enum engine_error error)
     request_answer(request, &answer);
 }
 
-/* Where the page comes from. */
-
-/* RFC 6454 §6.2: the origin's host and port are those that were asked for. */
-static bool is_same_origin(const struct request *request, const char *origin)
-{
-    const char *host = request_header(request, "Host"), *authority = strstr(origin, "://");
-
-    return host && authority && strcasecmp(authority + 3, host) == 0;
-}
-
-static bool may_come_from(const struct request *request, const char *origin)
-{
-    for (config_texts allowed = config_of(request)->gateway_origins; *allowed; allowed++)
-        if (strcmp(*allowed, "*") == 0 || strcasecmp(*allowed, origin) == 0)
-            return true;
-    return is_same_origin(request, origin);
-}
-
-/* Fetch standard, "CORS protocol".  False: refused. */
 static bool check_origin(struct request *request)
 {
-    const char *origin = request_header(request, "Origin");
-
-    if (!origin)
+    if (origin_allow(request))
         return true;
-    if (!may_come_from(request, origin)) {
-        COUNT(request_worker(request), refused_origins);
-        refuse(request, ENGINE_FORBIDDEN);
-        return false;
-    }
-    if (!is_same_origin(request, origin)) {
-        request_add_header(request, "Access-Control-Allow-Origin", origin);
-        request_add_header(request, "Access-Control-Allow-Credentials",
-                           "true"); /* clients 1.x, 2.x */
-        request_add_header(request, "Vary", "Origin");
-    }
-    return true;
+    COUNT(request_worker(request), refused_origins);
+    refuse(request, ENGINE_FORBIDDEN);
+    return false;
 }
 
 static void answer_preflight(struct request *request)
@@ -120,20 +93,58 @@ refused:
     return false;
 }
 
+/* It comes to nothing. */
+static void count_out(struct gateway *gateway, struct admission *admission)
+{
+    identity_put(&admission->identity);
+    directory_leave(gateway->directory, admission->address_place);
+    atomic_fetch_sub(&gateway->connections, 1);
+}
+
+/*
+ * RFC 6750 §3, with what Socket.IO would have said as the body.  Whoever shows no token is refused
+ * only where no namespace would have them.
+ */
+static bool refuse_token(struct request *request, gate_result result)
+{
+    const struct snapshot *snapshot = request_worker(request)->snapshot;
+    char message[GATE_TEXT_MAX], data[GATE_TEXT_MAX];
+    const char *challenge = "Bearer realm=\"sallyport\", error=\"invalid_token\"";
+
+    if (!snapshot->refuses_requests || result == TOKEN_OK ||
+        (gate_is_without_token(result) && !snapshot->is_closed))
+        return false;
+    COUNT(request_worker(request), refused_tokens);
+    gate_refusal(snapshot, result, message, data);
+    log_info("refused: %s", message);
+    if (gate_is_without_token(result))
+        challenge = "Bearer realm=\"sallyport\"";
+    else if (result == GATE_BAD_FORMAT)
+        challenge = "Bearer realm=\"sallyport\", error=\"invalid_request\"";
+    if (result != GATE_UNAVAILABLE)
+        request_add_header(request, "WWW-Authenticate", challenge);
+    answer_json(request, result == GATE_UNAVAILABLE ? 503 : 401, data);
+    return true;
+}
+
 static bool admit(struct request *request, struct admission *admission)
 {
     struct worker *worker = request_worker(request);
-    const char *token = request_query(request, "token");
-    struct span text = {token, token ? (uint32_t)strlen(token) : 0};
+    struct span token;
 
     request_address(request, &admission->address);
     if (!count_in(worker, admission)) {
         refuse(request, ENGINE_FORBIDDEN);
         return false;
     }
-    admission->result =
-        gate_check(worker->snapshot, worker->revoked, text, clock_wall_s(), &admission->identity);
-    return true;
+    admission->result = sources_token(request, &token);
+    if (admission->result == TOKEN_OK)
+        admission->result = gate_check(worker->snapshot, worker->revoked, token, clock_wall_s(),
+                                       &admission->identity);
+    if (!refuse_token(request, admission->result))
+        return true;
+    count_out(worker->gateway, admission);
+    return false;
 }
 
 /* A WebSocket on its way. */
@@ -160,13 +171,9 @@ static void opened(struct upgrade *upgrade, int fd, const void *first, size_t by
 static void undo(struct upgrade *upgrade)
 {
     struct opening *opening = (struct opening *)(void *)upgrade;
-    struct gateway *gateway = opening->worker->gateway;
 
-    if (opening->is_new) {
-        identity_put(&opening->admission.identity);
-        directory_leave(gateway->directory, opening->admission.address_place);
-        atomic_fetch_sub(&gateway->connections, 1);
-    }
+    if (opening->is_new)
+        count_out(opening->worker->gateway, &opening->admission);
     free(opening);
 }
 

@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "common/memory.h"
+#include "gateway/sources.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -54,6 +55,30 @@ static bool read_client(struct snapshot *snapshot, struct error *error)
     return true;
 }
 
+static bool is_closed(const struct rules *rules)
+{
+    for (size_t i = 0; i < rules_namespaces(rules); i++)
+        if (rules_namespace_authenticate(rules_namespace_at(rules, i)) != AUTHENTICATE_REQUIRED)
+            return false;
+    return true;
+}
+
+/* Where tokens are looked for, and how they are refused. */
+static bool read_gate(struct snapshot *snapshot, struct error *error)
+{
+    snapshot->sources = sources_of(snapshot->config);
+    snapshot->is_closed = is_closed(snapshot->rules);
+    snapshot->refuses_requests = strcmp(snapshot->config->gateway_reject, "upgrade") == 0;
+    if (!snapshot->sources)
+        return error_set(error, "gateway.token_sources names none, nor is there a "
+                                "gateway.token_cookie: nobody could show a token");
+    if (snapshot->refuses_requests && snapshot->is_closed && snapshot->sources == SOURCE_AUTH)
+        return error_set(error, "gateway.reject is \"upgrade\", but no HTTP request can bring a "
+                                "token: add header or query to gateway.token_sources, or name a "
+                                "gateway.token_cookie");
+    return true;
+}
+
 struct snapshot *snapshot_read(const char *config_path, struct error *error)
 {
     static _Atomic uint32_t serials;
@@ -73,7 +98,8 @@ struct snapshot *snapshot_read(const char *config_path, struct error *error)
     snapshot->rules = rules_read(snapshot->config->gateway_rules, warn, NULL, error);
     if (!snapshot->rules)
         goto failed;
-    if (!read_trusted(snapshot, error) || !read_client(snapshot, error))
+    if (!read_gate(snapshot, error) || !read_trusted(snapshot, error) ||
+        !read_client(snapshot, error))
         goto failed;
     return snapshot;
 

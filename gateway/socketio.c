@@ -44,20 +44,25 @@ static gate_result check_token(struct session *session, const struct rules_names
 {
     enum rules_authenticate authenticate = rules_namespace_authenticate(space);
     char buffer[TOKEN_MAX_BYTES + 1];
-    struct span token = gate_token(payload, buffer, sizeof buffer);
+    struct span token = {"", 0};
     gate_result result = session->admission;
 
     *identity = NULL;
     if (authenticate == AUTHENTICATE_NONE)
         return TOKEN_OK;
-    if (token.length)
+    if (session->worker->snapshot->sources & SOURCE_AUTH)
+        token = gate_token(payload, buffer, sizeof buffer);
+    if (token.length) {
         result = gate_check(session->worker->snapshot, session->worker->revoked, token,
                             clock_wall_s(), identity);
-    else if (session->identity && session->identity->expires_s <= clock_wall_s())
+        sodium_memzero(buffer, token.length);
+    } else if (session->identity && session->identity->expires_s <= clock_wall_s()) {
         result = TOKEN_EXPIRED;
-    else if (session->identity)
+    } else if (session->identity) {
         *identity = identity_get(session->identity);
-    if (result == GATE_NO_TOKEN && authenticate != AUTHENTICATE_REQUIRED) /* none yet, or ever */
+    }
+    if (gate_is_without_token(result) &&
+        authenticate != AUTHENTICATE_REQUIRED) /* none yet, or ever */
         return TOKEN_OK;
     return result;
 }

@@ -153,10 +153,22 @@ test('pages of our own and of allowed origins may come, others may not', async (
     assert.equal(await sp.raw('', { origin: 'https://example.org' }).status(), 101);
 });
 
-test('"*" allows every page, each by its own name', async (t) => {
-    const sp = await start(t, { 'gateway.origins': '*' });
-    for (const origin of ['https://example.com', 'null'])
-        assert.deepEqual(cors((await from(sp, origin)).headers), [origin, 'true', 'Origin']);
+test('"*" allows every page, without credentials; whoever is named beside it has them', async (t) => {
+    const sp = await start(t, { 'gateway.origins': '*,https://example.org' });
+    assert.deepEqual(cors((await from(sp, 'https://example.com')).headers), ['*', null, 'Origin']);
+    assert.deepEqual(cors((await from(sp, 'https://example.org')).headers), ['https://example.org', 'true', 'Origin']);
+    assert.equal(await sp.raw('', { origin: 'https://example.com' }).status(), 101);
+    for (const origin of ['null', 'NULL', '*']) {
+        assert.equal((await from(sp, origin)).status, origin === '*' ? 200 : 403, origin);
+        assert.equal(await sp.raw('', { origin }).status(), origin === '*' ? 101 : 403, origin);
+    }
+});
+
+test('"null" has to be named, and never has credentials', async (t) => {
+    const sp = await start(t, { 'gateway.origins': 'null' });
+    assert.deepEqual(cors((await from(sp, 'null')).headers), ['null', null, 'Origin']);
+    assert.equal(await sp.raw('', { origin: 'null' }).status(), 101);
+    assert.equal((await from(sp, 'https://example.com')).status, 403);
 });
 
 test('a session\'s later requests are asked for their origin too', async (t) => {

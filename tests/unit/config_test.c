@@ -365,9 +365,20 @@ static void a_text_that_makes_no_sense_is_refused(void **state)
             "10.0.0.0/8?");
 }
 
+static void the_gates_words_are_few(void **state)
+{
+    (void)state;
+    refuses("gateway: { token_sources = [\"auth\", \"body\"]; };",
+            "1: gateway.token_sources must be auth, header or query, not \"body\"");
+    refuses("gateway: { reject = \"silently\"; };",
+            "1: gateway.reject must be connect_error or upgrade, not \"silently\"");
+    refuses("gateway: { token_cookie = \"a=b\"; };",
+            "1: gateway.token_cookie must be a cookie's name, not \"a=b\"");
+}
+
 static void an_origin_is_written_as_browsers_send_it(void **state)
 {
-    static const char *const good[] = {"*", "https://Example.org", "http://localhost:8080",
+    static const char *const good[] = {"*", "null", "https://Example.org", "http://localhost:8080",
                                        "https://[2001:db8::1]:8443", "capacitor://localhost"};
     static const char *const bad[] = {"example.org",
                                       "https://example.org/",
@@ -589,6 +600,7 @@ int main(void)
         cmocka_unit_test(a_number_out_of_range_is_refused),
         cmocka_unit_test(a_number_never_wraps),
         cmocka_unit_test(a_text_that_makes_no_sense_is_refused),
+        cmocka_unit_test(the_gates_words_are_few),
         cmocka_unit_test(an_origin_is_written_as_browsers_send_it),
         cmocka_unit_test(a_cut_or_garbled_file_is_refused),
         cmocka_unit_test(the_config_is_one_file),
