@@ -31,11 +31,12 @@ enum key_algorithm key_algorithm_find(const char *name, size_t length);
 struct key {
     enum key_algorithm algorithm;
     char *id;                /* `kid`; NULL: it has no name yet */
-    unsigned char *material; /* HS: the secret's bytes.  Else a PEM, NUL-ended: public, or private
-                                where it signs */
+    size_t signature_bytes;  /* what every signature of this key has */
+    unsigned char *material; /* what libjwt takes: a secret's bytes, or, where there is the private
+                                half, its PEM, NUL-ended */
     size_t material_bytes;
-    size_t signature_bytes;   /* what every signature of this key has */
-    struct evp_pkey_st *pkey; /* RS, ES: OpenSSL's */
+    struct evp_pkey_st *pkey;       /* RS, ES: OpenSSL's */
+    struct evp_md_ctx_st *verifier; /* RS, ES: ready to verify */
 };
 
 /* A key on its way in. */
@@ -68,6 +69,13 @@ struct key *key_generate(enum key_algorithm algorithm, struct error *error);
  * fails.
  */
 json_t *key_to_jwk(const struct key *key, const char *kid, bool private_half);
+
+/*
+ * Did the key (RS or ES) sign `text`?  `signature` has key->signature_bytes.  Any number of threads
+ * may ask at once.
+ */
+bool key_verify(const struct key *key, const char *text, size_t bytes,
+                const unsigned char *signature);
 
 /* Does the one verify what the other signs?  Both of pairs. */
 bool key_signs_for(const struct key *signing, const struct key *verifying);

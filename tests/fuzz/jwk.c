@@ -15,7 +15,7 @@ static void demand_key(const struct key *key)
     static const size_t ec_bytes[] = {64, 96, 132};
     static const size_t hash_bytes[] = {32, 48, 64};
 
-    assert(key->material && key->material_bytes > 0);
+    assert(key->material || key->pkey);
     if (key->algorithm <= KEY_HS512) {
         assert(key->signature_bytes == hash_bytes[key->algorithm - KEY_HS256]);
         assert(key->material_bytes >= key->signature_bytes);

@@ -161,11 +161,11 @@ static void a_pair_is_split_between_the_folders(void **state)
         assert_non_null(keyring);
         key = keyring_find(keyring, name);
         assert_int_equal(key->signature_bytes, signature_bytes[i]);
-        assert_memory_equal(key->material, "-----BEGIN PUBLIC KEY", 21);
-        assert_int_equal(strlen((const char *)key->material), key->material_bytes);
+        assert_null(key->material); /* the public half alone has nothing that libjwt would take */
         signing = keyring_read_signing(scratch.folder, &error);
         assert_non_null(signing);
         assert_memory_equal(signing->material, "-----BEGIN PRIVATE KEY", 22);
+        assert_int_equal(strlen((const char *)signing->material), signing->material_bytes);
         key_free(&signing);
         keyring_put(&keyring);
     }
@@ -695,10 +695,8 @@ static void a_private_pem_becomes_both_halves(void **state)
         assert_true(keyring_activate(scratch.folder, "imported", &error));
         keyring = keyring_read(scratch.folder, &error);
         assert_non_null(keyring);
-        pem = scratch_read(in("public.pem"), NULL);
-        assert_string_equal((const char *)keyring_find(keyring, "imported")->material, pem);
-        free(pem);
         key = keyring_read_signing(scratch.folder, &error);
+        assert_true(key_signs_for(key, keyring_find(keyring, "imported")));
         pem = scratch_read(in("private.pem"), NULL);
         assert_string_equal((const char *)key->material, pem);
         free(pem);

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <dirent.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #define VECTORS "tests/token-vectors"
@@ -325,10 +327,10 @@ static void a_message_is_cut_to_its_buffer(void **state)
 /* Each bit of a token changed in turn: never good, never a crash. */
 static void no_changed_token_is_good(void **state)
 {
-    static const enum key_algorithm tried[] = {KEY_HS256, KEY_ES256};
+    static const enum key_algorithm tried[] = {KEY_HS256, KEY_RS256, KEY_ES256};
 
     (void)state;
-    for (size_t k = 0; k < 2; k++) {
+    for (size_t k = 0; k < 3; k++) {
         struct issuer issuer;
         struct token token;
         struct error error;
@@ -345,6 +347,51 @@ static void no_changed_token_is_good(void **state)
             assert_int_not_equal(
                 token_verify(issuer.keyring, &policy, changed, bytes, 1000, &token), TOKEN_OK);
         }
+        token_free_text(&text);
+        issuer_free(&issuer);
+    }
+}
+
+struct shared {
+    const struct issuer *issuer;
+    const char *text;
+    atomic_uint bad;
+};
+
+static void *verify_many(void *context)
+{
+    struct shared *shared = context;
+
+    for (int i = 0; i < 50; i++) {
+        struct token token;
+
+        if (verify(shared->issuer, shared->text, 1000, &token) != TOKEN_OK)
+            shared->bad++;
+        token_fini(&token);
+    }
+    return NULL;
+}
+
+/* Of use under ThreadSanitizer above all. */
+static void many_threads_verify_with_one_key(void **state)
+{
+    static const enum key_algorithm tried[] = {KEY_HS256, KEY_RS256, KEY_ES256};
+
+    (void)state;
+    for (size_t k = 0; k < 3; k++) {
+        struct issuer issuer;
+        struct shared shared = {.issuer = &issuer};
+        pthread_t thread[4];
+        struct error error;
+        char *text;
+
+        issuer_new(&issuer, tried[k]);
+        shared.text = text = token_issue(issuer.key, &policy, "alice", NULL, 1000, 60, &error);
+        for (size_t i = 0; i < 4; i++)
+            assert_int_equal(pthread_create(&thread[i], NULL, verify_many, &shared), 0);
+        for (size_t i = 0; i < 4; i++)
+            assert_int_equal(pthread_join(thread[i], NULL), 0);
+        assert_int_equal(shared.bad, 0);
         token_free_text(&text);
         issuer_free(&issuer);
     }
@@ -367,6 +414,7 @@ int main(void)
         cmocka_unit_test(a_registered_claim_is_ours_alone),
         cmocka_unit_test(a_message_is_cut_to_its_buffer),
         cmocka_unit_test(no_changed_token_is_good),
+        cmocka_unit_test(many_threads_verify_with_one_key),
     };
     size_t n_others = sizeof others / sizeof *others;
     struct dirent **files = NULL;
