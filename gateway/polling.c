@@ -266,7 +266,7 @@ static void on_get(struct worker *worker, struct session *session,
 {
     struct polling *polling;
 
-    if (session && session->state == SESSION_UPGRADING)
+    if (session && session->fd >= 0)
         websocket_read_now(session); /* it may have been told already that the upgrade is done */
     polling = session ? session->polling : NULL;
     if (!polling) {

@@ -240,15 +240,27 @@ static struct session *create(struct worker *worker, const struct admission *adm
  * A waiting GET fetches what is queued.  A client that is told why it is closed gets that alone and
  * the close packet by its next GET: of both in one payload it would see the close first.
  */
-static void close_polling(struct session *session, enum close_reason reason)
+static void close_polling(struct session *session)
 {
-    bool lingers = reasons[reason].lingers && session->outbox;
+    bool lingers = reasons[session->reason].lingers && session->outbox;
 
     polling_flush(session);
     if (lingers)
         return;
-    polling_end(session, reason == CLOSE_CLIENT ? "6" : "1");
-    session_end(session, reason);
+    polling_end(session, session->reason == CLOSE_CLIENT ? "6" : "1");
+    session_end(session, session->reason);
+}
+
+/* The last words of a closing session, by the transport it has. */
+static void part(struct session *session)
+{
+    if (session->polling) {
+        close_polling(session);
+        return;
+    }
+    if (reasons[session->reason].code)
+        queue_packet(session, websocket_close_frame(reasons[session->reason].code));
+    touch(session);
 }
 
 static void free_session(struct session *session)
@@ -335,18 +347,25 @@ void session_detach(struct session *session)
     close_descriptor(session);
     websocket_release(session);
     session->is_blocked = session->deflates = false;
-    move(session, SESSION_POLLING);
+    if (session->state == SESSION_CLOSING)
+        part(session);
+    else
+        move(session, SESSION_POLLING);
 }
 
 void session_upgraded(struct session *session)
 {
+    if (session->state == SESSION_CLOSING) {
+        part(session);
+        return;
+    }
     move(session, SESSION_WEBSOCKET);
     touch(session);
 }
 
 void session_transport_gone(struct session *session, enum close_reason reason)
 {
-    if (session->state == SESSION_UPGRADING)
+    if (session->polling)
         polling_abandon_upgrade(session);
     else
         session_end(session, reason);
@@ -401,13 +420,20 @@ void session_flush(struct session *session)
     }
 }
 
+/*
+ * Between the probe's pong and the `5` a client neither polls on nor listens to its WebSocket: were
+ * the one ended or the other closed, it would hear nothing.  It is told when the upgrade is
+ * decided.
+ */
 void session_close(struct session *session, enum close_reason reason)
 {
     struct worker *worker = session->worker;
+    bool is_deaf = session->state == SESSION_UPGRADING && session->polling->is_probed &&
+                   reasons[reason].code != 0;
 
     if (session->state == SESSION_CLOSING)
         return;
-    if (session->state == SESSION_UPGRADING)
+    if (session->state == SESSION_UPGRADING && !is_deaf)
         polling_abandon_upgrade(session);
     session->reason = (uint8_t)reason;
     counter_add(&worker->counters.closed[reason], 1);
@@ -415,13 +441,8 @@ void session_close(struct session *session, enum close_reason reason)
     move(session, SESSION_CLOSING);
     timer_disarm(&session->heartbeat);
     timer_arm(&worker->close, &session->deadline, worker->now_ms);
-    if (session->polling) {
-        close_polling(session, reason);
-        return;
-    }
-    if (reasons[reason].code)
-        queue_packet(session, websocket_close_frame(reasons[reason].code));
-    touch(session);
+    if (!is_deaf)
+        part(session);
 }
 
 void session_end(struct session *session, enum close_reason reason)

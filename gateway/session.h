@@ -137,8 +137,9 @@ void session_message(struct session *session, enum websocket_opcode opcode, cons
 void session_flush(struct session *session);
 
 /*
- * The only way a session ends: its sockets leave, what is queued and a close frame still go out,
- * and it is freed when a later turn ends.  Does nothing when it is closing already.
+ * The only way a session ends: its sockets leave, what is queued and a close frame still go out (of
+ * one that is being upgraded, when that is decided), and it is freed when a later turn ends.  Does
+ * nothing when it is closing already.
  */
 void session_close(struct session *session, enum close_reason reason);
 

@@ -185,6 +185,12 @@ static void keep(struct lease *lease, const struct wslay_frame_iocb *frame)
     lease->bytes = needed;
 }
 
+/* Does anyone care what it still says?  That of a closing session only decides its upgrade. */
+static bool is_heard(const struct session *session)
+{
+    return session->state != SESSION_CLOSING || session->polling;
+}
+
 static bool deliver(struct lease *lease, const uint8_t *bytes, size_t n)
 {
     struct session *session = lease->session;
@@ -193,7 +199,7 @@ static bool deliver(struct lease *lease, const uint8_t *bytes, size_t n)
     lease->in_message = false;
     if (opcode == OPCODE_TEXT && !scan_is_utf8((struct span){(const char *)bytes, (uint32_t)n}))
         return fail(lease, CLOSE_BAD_TEXT);
-    if (session->state == SESSION_UPGRADING)
+    if (session->polling)
         polling_probe(session, opcode, bytes, n);
     else
         session_message(session, opcode, bytes, n);
@@ -237,7 +243,7 @@ static bool answer_ping(struct lease *lease)
 
     if (++lease->pings > MAX_PINGS)
         return fail(lease, CLOSE_LIMIT);
-    if (session->state == SESSION_UPGRADING)
+    if (session->polling)
         websocket_send_now(session, OPCODE_PONG, lease->control, lease->control_bytes);
     else
         session_send_packet(session,
@@ -262,7 +268,7 @@ static bool take_close(struct lease *lease)
         return fail(lease, CLOSE_BAD_FRAME);
     if (n > 2 && !scan_is_utf8((struct span){(const char *)at + 2, (uint32_t)n - 2}))
         return fail(lease, CLOSE_BAD_TEXT);
-    if (lease->session->state != SESSION_UPGRADING)
+    if (!lease->session->polling)
         session_send_packet(lease->session, packet_new_frame(OPCODE_CLOSE, at, n ? 2 : 0));
     return fail(lease, CLOSE_CLIENT);
 }
@@ -300,7 +306,7 @@ static bool read_frames(struct lease *lease)
     const struct session *session = lease->session;
     struct wslay_frame_iocb frame;
 
-    while (session->fd >= 0 && session->state != SESSION_CLOSING) {
+    while (session->fd >= 0 && is_heard(session)) {
         ssize_t n = wslay_frame_recv(lease->context, &frame);
 
         if (n == WSLAY_ERR_WANT_READ)
@@ -326,11 +332,11 @@ static void receive(struct session *session, const uint8_t *bytes, size_t n)
     lease->is_busy = false;
     if (session->fd < 0)
         websocket_release(session);
-    else if (!is_good && session->state == SESSION_UPGRADING)
+    else if (!is_good && session->polling)
         session_transport_gone(session, lease->reason);
     else if (!is_good)
         session_close(session, lease->reason);
-    else if (session->state != SESSION_CLOSING && lease->fed == lease->framed && !lease->in_message)
+    else if (is_heard(session) && lease->fed == lease->framed && !lease->in_message)
         give_back(session);
 }
 
@@ -349,7 +355,7 @@ static void read_ready(struct session *session, bool drains)
         session_transport_gone(session, n == 0 ? CLOSE_CLIENT : CLOSE_LOST);
         return;
     }
-    if (session->state == SESSION_CLOSING)
+    if (!is_heard(session))
         return;
     counter_add(&session->worker->counters.bytes_in, (uint64_t)n);
     if (drains) {
@@ -357,7 +363,7 @@ static void read_ready(struct session *session, bool drains)
         worker_drain_mailbox(session->worker);
         session->worker->is_reading = false;
     }
-    if (session->state != SESSION_CLOSING)
+    if (session->fd >= 0 && is_heard(session))
         receive(session, buffer, (size_t)n);
     if (drains)
         worker_flush_if_much(session->worker);

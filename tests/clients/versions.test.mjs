@@ -107,11 +107,6 @@ for (const version of Object.keys(versions)) {
                 reconnectionDelay: 20, reconnectionDelayMax: 50 });
             socket.removeAllListeners?.('error').removeAllListeners?.('connect_error');
 
-            /*
-             * Whose WebSocket closes after the probe's pong, while polling is being paused, polls no more and
-             * hears of the end by its heartbeat only: so do all engine.io-clients.
-             */
-            if (way === 'upgrade') await until(() => engine(socket).transport.name === 'websocket', 'the upgrade');
             const parted = next(socket, 'disconnect');
             await sp.gateway.stop();
             await parted;
@@ -169,6 +164,18 @@ for (const version of Object.keys(versions)) {
         await refused;
     });
 }
+
+for (const version of ['3.1', '4.8'])
+    test(`client ${version} hears why it is refused, also in the midst of its upgrade`, async (t) => {
+        const sp = await instance(t, { rules, login: false, settings: { 'gateway.workers': 4 } });
+        const token = misSign(sp.token());
+        for (let i = 0; i < 10; i++)
+            await Promise.all(Array.from({ length: 10 }, async () => {
+                const socket = open(t, sp, version, token);
+                assert.equal((await next(socket, 'connect_error'))[0].message, 'invalid signature');
+                socket.disconnect();
+            }));
+    });
 
 test('an Engine.IO 3 client that was refused keeps its transport, one of Engine.IO 4 does not', async (t) => {
     const sp = await instance(t, { rules, login: false });
