@@ -264,6 +264,7 @@ static enum token_result check_claims(const struct token_policy *policy, int64_t
     const json_t *claims = token->claims;
     const json_t *issuer = json_object_get(claims, "iss");
     int64_t not_before_s = 0;
+    enum token_result audience;
 
     if (!read_time(claims, "exp", &token->expires_s) ||
         !read_time(claims, "iat", &token->issued_s) ||
@@ -271,13 +272,17 @@ static enum token_result check_claims(const struct token_policy *policy, int64_t
         !read_name(claims, "sub", &token->subject) || !read_name(claims, "jti", &token->id) ||
         (issuer && !json_is_string(issuer)))
         return TOKEN_MALFORMED;
-    if (now_s >= token->expires_s)
-        return TOKEN_EXPIRED;
+    /* In this order clients of socketio-jwt hear of them. */
     if (not_before_s > now_s || token->issued_s > now_s + 1)
         return TOKEN_NOT_YET;
+    if (now_s >= token->expires_s)
+        return TOKEN_EXPIRED;
+    audience = check_audience(claims, policy);
+    if (audience != TOKEN_OK)
+        return audience;
     if (!issuer || strcmp(json_string_value(issuer), policy->issuer) != 0)
         return TOKEN_WRONG_ISSUER;
-    return check_audience(claims, policy);
+    return TOKEN_OK;
 }
 
 static json_t *audience_claim(const struct token_policy *policy)
