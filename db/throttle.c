@@ -110,6 +110,14 @@ static int64_t wait_for(const struct policy *policy, int64_t failures)
     return wait_s < policy->most_s ? wait_s : policy->most_s;
 }
 
+/* Without a wait no such moment: an attempt that began in the second before is let pass. */
+static int64_t refused_until(const struct policy *policy, int64_t failures, int64_t now_s)
+{
+    int64_t wait_s = wait_for(policy, failures);
+
+    return wait_s > 0 ? now_s + wait_s : 0;
+}
+
 /* How long it still is up to then.  What is further off than can be was set by another clock. */
 static int64_t time_to(int64_t until_s, int64_t most_s, int64_t now_s)
 {
@@ -257,7 +265,7 @@ static enum db_result count(struct database *database, const struct throttle_att
         struct row *row = &counts->rows[kind];
 
         row->failures++;
-        row->until_s = now_s + wait_for(&policies[kind], row->failures);
+        row->until_s = refused_until(&policies[kind], row->failures, now_s);
         row->ticket_s = 0;
         result = store(database, kind, attempt, now_s, row);
     }
@@ -290,7 +298,7 @@ static enum db_result take_back(struct database *database, enum throttle_kind ki
     if (result != DB_OK || row.failures == 0)
         return result;
     row.failures--;
-    row.until_s = now_s + wait_for(&policies[kind], row.failures);
+    row.until_s = refused_until(&policies[kind], row.failures, now_s);
     return store(database, kind, attempt, now_s, &row);
 }
 

@@ -203,6 +203,17 @@ static void a_clock_set_back_locks_nobody_out(void **state)
     assert_int_equal(log_in(world, HOME, 1000), 0);
 }
 
+/* Of two at once the one that looked at the clock first may be counted last. */
+static void an_attempt_of_the_second_before_is_not_refused(void **state)
+{
+    struct world *world = *state;
+
+    assert_int_equal(guess(world, "ann", HOME, 1001), 0);
+    assert_int_equal(log_in(world, HOME, 1000), 0);
+    assert_int_equal(log_in(world, HOME, 1001), 0);
+    assert_int_equal(guess(world, "ann", HOME, 1000), 0);
+}
+
 static void networks_are_as_wide_as_said(void **state)
 {
     struct world *world = *state;
@@ -278,6 +289,7 @@ int main(void)
         IN_WORLD(a_network_that_guesses_at_everybody_has_to_wait),
         IN_WORLD(an_attack_slows_a_user_and_never_shuts_them_out),
         IN_WORLD(a_clock_set_back_locks_nobody_out),
+        IN_WORLD(an_attempt_of_the_second_before_is_not_refused),
         IN_WORLD(networks_are_as_wide_as_said),
         IN_WORLD(many_at_once_are_counted_as_many),
         IN_WORLD(what_is_old_is_forgotten),
