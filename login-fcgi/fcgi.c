@@ -318,7 +318,7 @@ static bool worker_start(struct worker *worker, const struct config *config, str
     return true;
 }
 
-/* Drop who is late, and let nobody else's deadline be later than latest_ms. */
+/* Drop who is late, and let no other's deadline be later than latest_ms. */
 static void check_deadlines(struct connections *connections, uint64_t now_ms, uint64_t latest_ms)
 {
     struct connection *each;
@@ -334,10 +334,11 @@ static void check_deadlines(struct connections *connections, uint64_t now_ms, ui
     }
 }
 
+/* `latest_ms` is for whom a thread waits.  Who waits for a thread may have sent all long ago. */
 static void drop_late(struct fcgi *fcgi, uint64_t now_ms, uint64_t latest_ms)
 {
     pthread_mutex_lock(&fcgi->lock);
-    check_deadlines(&fcgi->waiting, now_ms, latest_ms);
+    check_deadlines(&fcgi->waiting, now_ms, NEVER);
     check_deadlines(&fcgi->claimed, now_ms, latest_ms);
     pthread_mutex_unlock(&fcgi->lock);
 }
