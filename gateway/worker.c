@@ -486,10 +486,11 @@ void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot)
 {
     struct change *change = memory_zeroed(1, sizeof *change);
 
-    while (atomic_exchange(&gateway->is_changing, true)) /* one after the other */
-        usleep(1000);
     change->snapshot = snapshot_get(snapshot);
+    atomic_store(&gateway->is_changing, true);
     post_change(gateway, change);
+    while (atomic_load(&gateway->is_changing))
+        usleep(1000);
 }
 
 void gateway_revoke(struct gateway *gateway, struct revoked *revoked)

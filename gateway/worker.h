@@ -77,10 +77,10 @@ struct gateway {
  */
 bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
                    struct error *error);
-void gateway_adopt(struct gateway *gateway,
-                   struct snapshot *snapshot); /* takes references of its own */
+/* Takes references of its own; returns when every worker acts by it. */
+void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot);
 void gateway_revoke(struct gateway *gateway,
-                    struct revoked *revoked); /* the same; ends whom it covers */
+                    struct revoked *revoked); /* the same references; ends whom it covers */
 void gateway_stop(struct gateway *gateway);
 bool gateway_is_turning(struct gateway *gateway); /* has each worker taken a turn of late? */
 void gateway_join(struct gateway *gateway);
