@@ -304,6 +304,18 @@ static void assert_is_private(int fd)
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 }
 
+/* As in a container, say, that has IPv4 alone. */
+static bool the_machine_has_no_ipv6(void)
+{
+    struct sockaddr_in6 loopback = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    bool has = fd >= 0 && bind(fd, (struct sockaddr *)&loopback, sizeof loopback) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return !has;
+}
+
 static void a_second_listener_on_an_address_is_an_error(void **state)
 {
     static const char *const wheres[] = {"127.0.0.1:0", "[::1]:0"};
@@ -311,6 +323,11 @@ static void a_second_listener_on_an_address_is_an_error(void **state)
 
     (void)state;
     for (size_t i = 0; i < 2; i++) {
+        if (i == 1 && the_machine_has_no_ipv6()) {
+            refuses(wheres[i], "cannot listen on [::1]:0: ");
+            break;
+        }
+
         int fd = listens(wheres[i]), again;
 
         assert_is_private(fd);
