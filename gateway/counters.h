@@ -30,6 +30,7 @@
  C(events_bad_argument,     "events whose arguments a rule could not use") \
  C(joins_refused,           "joins beyond gateway.limits.rooms") \
  C(deliveries,              "packets queued for clients") \
+ C(posted,                  "packets handed to another worker, for a room or a socket there") \
  C(dropped_volatile,        "volatile packets not queued for a client that reads slowly") \
  C(bytes_in,                "bytes received from WebSockets") \
  C(bytes_out,               "bytes sent to WebSockets")

@@ -18,6 +18,7 @@ static struct packet *allocate(size_t frames)
 
     atomic_init(&packet->references, 1);
     packet->frames = (uint32_t)frames;
+    packet->messages = 1;
     packet->is_volatile = false;
     return packet;
 }
@@ -186,6 +187,25 @@ struct packet *packet_new_ready(const void *frames, size_t bytes)
 
     put(packet->frame, frames, bytes);
     return packet;
+}
+
+struct packet *packet_join(struct packet *const *packet, size_t n)
+{
+    struct packet *joined;
+    size_t frames = 0;
+    uint8_t *at;
+
+    if (n == 1)
+        return packet_get(packet[0]);
+    for (size_t i = 0; i < n; i++)
+        frames += packet[i]->frames;
+    joined = allocate(frames);
+    joined->messages = (uint16_t)n;
+    joined->is_volatile = packet[0]->is_volatile;
+    at = joined->frame;
+    for (size_t i = 0; i < n; i++)
+        at = put(at, packet[i]->frame, packet[i]->frames);
+    return joined;
 }
 
 bool packet_next_frame(const struct packet *packet, size_t *at, struct frame *frame)

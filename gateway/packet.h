@@ -16,7 +16,8 @@
  */
 struct packet {
     _Atomic uint32_t references;
-    uint32_t frames; /* bytes of frames in all */
+    uint32_t frames;   /* bytes of frames in all */
+    uint16_t messages; /* one, or those that packet_join put together */
     bool is_volatile;
     uint8_t frame[];
 };
@@ -45,6 +46,9 @@ struct packet *packet_new_frame(enum websocket_opcode opcode, const void *payloa
 
 /* Frames that are ready as they are. */
 struct packet *packet_new_ready(const void *frames, size_t bytes);
+
+/* Packets in a row as one, volatile as the first; of one, itself.  The caller gets a reference. */
+struct packet *packet_join(struct packet *const *packet, size_t n);
 
 /* The frames of a packet one after the other, for the transports that have none: start with `at` 0.
  */

@@ -78,6 +78,8 @@ static void unlist(struct worker *worker, const struct socket *socket, const str
 
 static void add_member(struct worker *worker, struct room *room, struct socket *socket)
 {
+    if (worker->batch.room == room)
+        batch_settle(worker);
     if (room->n == room->capacity) {
         struct socket **old = room->member == &room->only ? NULL : room->member;
 
@@ -103,8 +105,11 @@ static struct membership *membership_in(const struct socket *socket, const struc
 static void remove_member(struct worker *worker, struct membership *membership)
 {
     struct room *room = membership->room;
-    uint32_t last = --room->n;
+    uint32_t last;
 
+    if (worker->batch.room == room)
+        batch_settle(worker);
+    last = --room->n;
     unlist(worker, room->member[membership->index], room);
 
     if (membership->index != last) {
@@ -118,17 +123,6 @@ static void remove_member(struct worker *worker, struct membership *membership)
         drop_room(worker, room);
 }
 
-/* Consumes the caller's reference on the packet. */
-static void deliver_here(struct room *room, struct packet *packet, const struct socket *except)
-{
-    struct parcel *parcel = parcel_new(packet);
-
-    for (uint32_t i = 0; i < room->n; i++)
-        if (room->member[i] != except)
-            socket_deliver(room->member[i], parcel);
-    parcel_put(&parcel);
-}
-
 static void deliver_room_mail(struct mail *mail, void *receiver)
 {
     struct delivery *delivery = (struct delivery *)(void *)mail;
@@ -136,7 +130,7 @@ static void deliver_room_mail(struct mail *mail, void *receiver)
     struct room *room = find(&worker->rooms, delivery->key, delivery->length, delivery->hash);
 
     if (room)
-        deliver_here(room, delivery->packet, NULL);
+        batch_add(worker, room, delivery->packet, NULL);
     else
         packet_put(&delivery->packet);
     free(delivery);
@@ -151,10 +145,7 @@ static void deliver_to_one(struct worker *worker, const uint8_t *id, uint32_t sp
 
     directory_find_socket(worker->gateway->directory, id, space, worker->index, &entry);
     if (entry) {
-        struct parcel *parcel = parcel_new(packet);
-
-        socket_deliver(TABLE_ENTRY(entry, struct socket, entry), parcel);
-        parcel_put(&parcel);
+        socket_send(TABLE_ENTRY(entry, struct socket, entry), packet);
     } else {
         packet_put(&packet);
     }
@@ -180,6 +171,7 @@ static void post(struct worker *worker, unsigned to, struct packet *packet, cons
     delivery->space = space;
     delivery->length = (uint16_t)length;
     memcpy(delivery->key, key, length);
+    COUNT(worker, posted);
     worker_post(worker, to, &delivery->mail);
 }
 
@@ -203,6 +195,11 @@ void rooms_fini(struct rooms *rooms)
 {
     assert(rooms->table.used == 0);
     table_fini(&rooms->table);
+}
+
+bool room_has(const struct room *room, const struct socket *socket)
+{
+    return membership_in(socket, room) != NULL;
 }
 
 bool rooms_is_in(const struct socket *socket, const struct room_key *key)
@@ -289,7 +286,9 @@ uint32_t rooms_emit(struct worker *worker, const struct room_key *key, struct pa
     if (room) {
         count = atomic_load_explicit(&room->place->count, memory_order_relaxed);
         workers = atomic_load_explicit(&room->place->workers, memory_order_acquire);
-        if (except && membership_in(except, room))
+        if (except && !membership_in(except, room))
+            except = NULL;
+        if (except)
             count--;
     } else {
         directory_look(worker->gateway->directory, key->text, key->length, key->hash, &count,
@@ -300,7 +299,7 @@ uint32_t rooms_emit(struct worker *worker, const struct room_key *key, struct pa
         post(worker, (unsigned)__builtin_ctzll(workers), packet, key->text, key->length, key->hash,
              0);
     if (room)
-        deliver_here(room, packet, except);
+        batch_add(worker, room, packet, except);
     else
         packet_put(&packet);
     return count;

@@ -42,6 +42,7 @@ void room_key_make(struct room_key *key, struct span space, struct span room);
 void rooms_init(struct rooms *rooms);
 void rooms_fini(struct rooms *rooms);
 
+bool room_has(const struct room *room, const struct socket *socket);
 bool rooms_is_in(const struct socket *socket, const struct room_key *key);
 bool rooms_join(struct worker *worker, struct socket *socket,
                 const struct room_key *key); /* false: was in it */

@@ -56,8 +56,9 @@ static void touch(struct session *session)
     if (session->is_touched)
         return;
     session->is_touched = true;
-    session->next_touched = session->worker->touched;
-    session->worker->touched = session;
+    session->next_touched = NULL;
+    *session->worker->last_touched = session;
+    session->worker->last_touched = &session->next_touched;
 }
 
 static bool is_blocked(const struct session *session)
@@ -376,11 +377,11 @@ void session_send(struct session *session, struct parcel *parcel)
     if (session->state == SESSION_CLOSING)
         return;
     if (parcel->packet->is_volatile && is_blocked(session)) {
-        COUNT(session->worker, dropped_volatile);
+        counter_add(&session->worker->counters.dropped_volatile, parcel->packet->messages);
         return;
     }
     queue(session, parcel_in_form(parcel, form_of(session), session->worker->deflate));
-    COUNT(session->worker, deliveries);
+    counter_add(&session->worker->counters.deliveries, parcel->packet->messages);
 }
 
 void session_send_packet(struct session *session, struct packet *packet)

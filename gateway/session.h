@@ -85,6 +85,7 @@ struct session {
     uint8_t reason;              /* enum close_reason, once closing */
     uint8_t wire;                /* of enum wire: which Engine.IO it speaks, and how */
     bool deflates;               /* permessage-deflate was agreed on for its WebSocket */
+    bool is_apart;               /* see batch.h */
     bool is_touched, is_blocked, has_shut, has_ended, has_spoken, is_greeted;
     struct net_address address;
     uint8_t id[SESSION_ID_BYTES];

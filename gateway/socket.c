@@ -144,14 +144,9 @@ uint64_t socket_send(struct socket *socket, struct packet *packet)
         packet_put(&packet);
         return 0;
     }
+    batch_catch_up(socket->session);
     session_send_packet(socket->session, packet);
     return 1;
-}
-
-void socket_deliver(struct socket *socket, struct parcel *parcel)
-{
-    if (!socket->has_left)
-        session_send(socket->session, parcel);
 }
 
 void socket_tell(struct socket *socket, const uint64_t *id, const struct relay_message *message)
@@ -233,6 +228,7 @@ void socket_leave(struct socket *socket, const char *reason)
 
     if (socket->has_left)
         return;
+    batch_settle(worker); /* it still gets what its rooms were sent */
     socket->has_left = true;
     twostep_end(socket);
     expiry_forget(socket);

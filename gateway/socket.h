@@ -58,16 +58,14 @@ void socket_leave(struct socket *socket, const char *reason);
 /* The same, and the client is told. */
 void socket_disconnect(struct socket *socket);
 
-/* To it alone, unless it has left; takes the packet, returns how many were addressed. */
+/* To it alone, after what its rooms were sent before, unless it has left; takes the packet, returns
+ * how many were addressed. */
 uint64_t socket_send(struct socket *socket, struct packet *packet);
 
 /* An event, `message` its array, with an id when the client is to acknowledge it; the answer to an
  * event of the client's. */
 void socket_tell(struct socket *socket, const uint64_t *id, const struct relay_message *message);
 void socket_answer(struct socket *socket, uint64_t id, const struct relay_message *message);
-
-/* A packet for this socket, of a room or to it alone. */
-void socket_deliver(struct socket *socket, struct parcel *parcel);
 
 /* Is it asked by the namespace in the rules in force, or in the other ones meanwhile? */
 bool socket_asks(const struct socket *socket, bool (*asks)(const struct rules_namespace *space));

@@ -409,7 +409,10 @@ static ssize_t write_some(struct session *session)
             message.msg_iovlen = 1;
         }
     }
-    sent = sendmsg(session->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (message.msg_iovlen == 1)
+        sent = send(session->fd, piece[0].iov_base, piece[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    else
+        sent = sendmsg(session->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
     return sent;

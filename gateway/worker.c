@@ -53,13 +53,18 @@ static void wake_posted(struct worker *worker)
 static void flush_touched(struct worker *worker)
 {
     worker->queued = 0;
+    batch_settle(worker);
     while (worker->touched) {
         struct session *session = worker->touched;
 
         wake_posted(worker);
         worker->touched = session->next_touched;
+        if (!worker->touched)
+            worker->last_touched = &worker->touched;
         session->is_touched = false;
         session_flush(session);
+        if (!worker->touched)
+            batch_settle(worker);
     }
     wake_posted(worker);
 }
@@ -386,6 +391,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     init_lists(worker);
     set_snapshot(worker, snapshot_get(snapshot));
     worker->revoked = revoked_get(revoked);
+    worker->last_touched = &worker->touched;
     worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
     worker->event = memory_new(sizeof *worker->event);
     worker->deflate = deflate_new();

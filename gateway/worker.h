@@ -1,6 +1,7 @@
 #ifndef GATEWAY_WORKER_H
 #define GATEWAY_WORKER_H
 
+#include "gateway/batch.h"
 #include "gateway/counters.h"
 #include "gateway/expiry.h"
 #include "gateway/mailbox.h"
@@ -32,11 +33,13 @@ struct worker {
     uint64_t posted_to; /* workers that have to be woken before anything is written */
     struct http *http;
     struct rooms rooms;
+    struct batch batch;
     struct session sessions[SESSION_STATES]; /* heads of the lists, one a state */
     size_t n_sessions;
-    struct session *touched; /* to be written to when the turn ends */
-    struct session *ended;   /* to be freed then */
-    struct socket *left;     /* sockets to be freed then */
+    struct session *touched; /* to be written to when the turn ends, in this order */
+    struct session **last_touched;
+    struct session *ended; /* to be freed then */
+    struct socket *left;   /* sockets to be freed then */
     struct timer_list greeting, ping, pong, silence, connect, upgrade, close, request, authenticate,
         grace;
     struct table online; /* users whose home this is: see presence.c */

@@ -64,6 +64,26 @@ test('metrics count what happens, on all workers together', async (t) => {
     await until(async () => (await metrics()).get('sallyport_queued_bytes') === 0, 'nothing to wait');
 });
 
+test('a message to a room costs one packet for each other worker that holds it, however many are in it', async (t) => {
+    const sp = await instance(t, { login: false, settings: { 'gateway.metrics': true, 'gateway.workers': 4 },
+        rules: 'namespace "/" { authenticate none; on "say" { emit all; ack true }; on "hall" { join "hall"; ack true }; on "in" { emit in "hall"; ack $sent } }' });
+    const counted = async (name) => read((await request(`${sp.url}/metrics`)).body.toString()).get(`sallyport_${name}_total`);
+    const clients = [];
+
+    /* Until all four workers have somebody: then a message to everybody is posted three times. */
+    await until(async () => {
+        for (let i = 0; i < 10; i++) clients.push(await sp.connected());
+        const before = await counted('posted');
+        await clients[0].emitWithAck('say');
+        return await counted('posted') - before === 3;
+    }, 'clients on every worker');
+    for (const client of clients) await client.emitWithAck('hall');
+    const before = [await counted('posted'), await counted('deliveries')];
+    for (let i = 0; i < 100; i++) assert.equal(await clients[i % clients.length].emitWithAck('in', i), clients.length);
+    await until(async () => await counted('deliveries') - before[1] >= 100 * clients.length, 'all to be delivered');
+    assert.equal(await counted('posted') - before[0], 300);
+});
+
 test('a full house is alive, but not ready', async (t) => {
     const sp = await instance(t, { rules, login: false, settings: { 'gateway.limits.connections': 1 } });
 

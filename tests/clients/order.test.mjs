@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import path from 'node:path';
 import test from 'node:test';
-import { instance, tree, within } from '../lib.mjs';
+import { instance, tree, until, within } from '../lib.mjs';
 
 const rules = `
 namespace "/" {
@@ -72,4 +72,85 @@ test('who was told of an answer finds that everybody else was told before', asyn
         await Promise.all(clients.map((client) => client.emitWithAck('sync')));
         assert.deepEqual(heard, clients.map(() => round));
     }
+});
+
+/* A socket without the client's library: what it heard and what is due, as packets. */
+async function plain(sp) {
+    const { ws, status, send } = sp.raw();
+    const client = { ws, send, heard: [], due: [], rooms: new Set() };
+    ws.on('message', (data) => client.heard.push(data.toString()));
+    await status();
+    send('40');
+    await until(() => client.heard.length === 2, 'a CONNECT reply');
+    client.id = JSON.parse(client.heard[1].slice(2)).sid;
+    client.heard = [];
+    return client;
+}
+
+/* What comes in one read is gathered for a room's members (gateway/batch.h); nobody may notice. */
+test('what one client says to rooms, to some and to itself comes in this order to everybody', async (t) => {
+    const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+    const sp = await instance(t, { login: false, settings: { ...settings, 'gateway.workers': 1 }, rules: `namespace "/" {
+        authenticate none
+        on "join"   { join "r:$1" }
+        on "leave"  { leave "r:$1" }
+        on "in"     { emit in "r:$1" "m" $2; ack $2 }
+        on "to"     { emit to "r:$1" "m" $2 }
+        on "others" { emit others "m" $2; emit self "m" $2 }
+        on "all"    { emit volatile all "m" $2 }
+        on "id"     { emit in "id:$1" "m" $2 }
+        when disconnecting { emit others "m" "bye" }
+    }` });
+    let state = seed;
+    const below = (limit) => Math.floor((state = (state * 1103515245 + 12345) % 2 ** 31) / 65536) % limit;
+    const clients = [];
+    for (let i = 0; i < 90; i++) clients.push(await plain(sp)); /* more than are served one by one */
+    const [speaker] = clients;
+    const message = (value) => `42${JSON.stringify(['m', value])}`;
+    const members = (room) => clients.filter((client) => client.rooms.has(room));
+    const move = (client, room) => {
+        client.send(`42${JSON.stringify([client.rooms.has(room) ? 'leave' : 'join', room])}`);
+        if (!client.rooms.delete(room)) client.rooms.add(room);
+    };
+    const receivers = { in: members, all: () => clients, others: () => clients,
+        to: (room) => members(room).filter((client) => client !== speaker),
+        id: (id) => clients.filter((client) => client.id === id) };
+    const say = (event, to, value) => {
+        const ack = event === 'in' ? value.length : '';
+        speaker.send(`42${ack}${JSON.stringify([event, to, value])}`);
+        for (const client of receivers[event](to)) client.due.push(message(value));
+        if (event === 'in') speaker.due.push(`43${ack}${JSON.stringify([value])}`);
+    };
+    const at_once = (act) => {
+        speaker.ws._socket.cork();
+        act();
+        speaker.ws._socket.uncork();
+    };
+    const heard = (what) => until(() => clients.every(({ heard, due }) => heard.length >= due.length), `${what}, seed ${seed}`);
+
+    for (const [i, client] of clients.entries()) for (const room of ['a', 'b'].slice(i % 2)) move(client, room);
+    for (const client of clients) { /* each after its own joins */
+        client.send('420["in","none",0]');
+        client.due.push('430[0]');
+    }
+    await heard('the joins');
+    for (let burst = 0; burst < 12; burst++) {
+        const mix = [['in'], ['in', 'id'], ['in', 'in', 'to', 'others'], ['in', 'in', 'to', 'others', 'all', 'id', 'move']][burst % 4];
+        at_once(() => {
+            for (let i = 0; i < 400; i++) {
+                const what = mix[below(mix.length)], room = mix.length > 2 ? 'ab'[below(2)] : 'a';
+                if (what === 'move') move(speaker, room);
+                else say(what, what === 'id' ? clients[below(90)].id : room, `${burst} ${i} ${'x'.repeat(below(9) ? 9 : 2000)}`);
+            }
+        });
+        await heard(`burst ${burst}`);
+    }
+    for (const [i, client] of clients.entries()) assert.deepEqual(client.heard, client.due, `client ${i}, seed ${seed}`);
+    at_once(() => {
+        say('all', '', 'last words');
+        speaker.send('41');
+    });
+    for (const client of clients.slice(1)) client.due.push(message('bye'));
+    await heard('the last words');
+    for (const [i, client] of clients.entries()) assert.deepEqual(client.heard, client.due, `client ${i}, seed ${seed}`);
 });
