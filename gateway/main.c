@@ -366,7 +366,8 @@ static int serve(struct snapshot **snapshot, const char *path)
         gateway.listen_fd = listen_or_activated((*snapshot)->config, &is_ours, &error);
     if (gateway.listen_fd < 0 ||
         !revocation_watch_open(&revocations, (*snapshot)->config, &error) ||
-        !gateway_start(&gateway, *snapshot, revocations.known, &error)) {
+        !gateway_init(&gateway, *snapshot, revocations.known, &error) ||
+        !gateway_start(&gateway, &error)) {
         log_error("%s", error.text);
         return 1;
     }

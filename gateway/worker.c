@@ -130,13 +130,13 @@ static bool is_finished(struct worker *worker)
     return atomic_load(&worker->gateway->busy) == 0;
 }
 
-static int wait_ms(const struct worker *worker, uint64_t next_ms)
+static int wait_ms(const struct worker *worker, uint64_t next_ms, uint64_t most_ms)
 {
     uint64_t now_ms = clock_monotonic_ms(); /* the turn has taken its time */
     uint64_t wait = next_ms > now_ms ? next_ms - now_ms : 0;
 
     wait = earlier(wait, http_timeout_ms(worker->http));
-    wait = earlier(wait, MAX_WAIT_MS);
+    wait = earlier(wait, most_ms);
     return (int)(worker->is_stopping ? earlier(wait, 50) : wait);
 }
 
@@ -153,32 +153,6 @@ static void wait_for_peers(struct worker *worker)
     }
 }
 
-static void turn(struct worker *worker)
-{
-    struct epoll_event event[EVENTS_A_TURN];
-    uint64_t next_ms = run_timers(worker);
-    int n;
-
-    expiry_run(worker);
-    if (worker->is_stopping)
-        close_some(worker);
-    end_turn(worker);
-    wait_for_peers(worker);
-    counter_add(&worker->counters.turn_ns, clock_monotonic_ns() - worker->woke_ns);
-    COUNT(worker, turns);
-    n = epoll_wait(worker->epoll_fd, event, EVENTS_A_TURN, wait_ms(worker, next_ms));
-    worker->now_ms = clock_monotonic_ms();
-    worker->woke_ns = clock_monotonic_ns();
-    atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
-    if (worker->now_ms >= next_ms) /* what is overdue happened before what arrives only now */
-        run_timers(worker);
-    for (int i = 0; i < n; i++) {
-        struct watch *watch = event[i].data.ptr;
-
-        watch->ready(watch, event[i].events);
-    }
-}
-
 static void *run(void *argument)
 {
     struct worker *worker = argument;
@@ -186,7 +160,7 @@ static void *run(void *argument)
     worker->now_ms = clock_monotonic_ms();
     worker->woke_ns = clock_monotonic_ns();
     while (!is_finished(worker))
-        turn(worker);
+        worker_turn(worker, MAX_WAIT_MS);
     end_turn(worker);
     http_stop(&worker->http);
     return NULL;
@@ -420,6 +394,33 @@ static void fini(struct worker *worker)
     revoked_put(&worker->revoked);
 }
 
+int worker_turn(struct worker *worker, uint64_t most_ms)
+{
+    struct epoll_event event[EVENTS_A_TURN];
+    uint64_t next_ms = run_timers(worker);
+    int n;
+
+    expiry_run(worker);
+    if (worker->is_stopping)
+        close_some(worker);
+    end_turn(worker);
+    wait_for_peers(worker);
+    counter_add(&worker->counters.turn_ns, clock_monotonic_ns() - worker->woke_ns);
+    COUNT(worker, turns);
+    n = epoll_wait(worker->epoll_fd, event, EVENTS_A_TURN, wait_ms(worker, next_ms, most_ms));
+    worker->now_ms = clock_monotonic_ms();
+    worker->woke_ns = clock_monotonic_ns();
+    atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
+    if (worker->now_ms >= next_ms) /* what is overdue happened before what arrives only now */
+        run_timers(worker);
+    for (int i = 0; i < n; i++) {
+        struct watch *watch = event[i].data.ptr;
+
+        watch->ready(watch, event[i].events);
+    }
+    return n;
+}
+
 bool worker_watch(struct worker *worker, int fd, uint32_t events, struct watch *watch)
 {
     struct epoll_event event = {.events = events, .data.ptr = watch};
@@ -470,8 +471,8 @@ void worker_flush_if_much(struct worker *worker)
         flush_touched(worker);
 }
 
-bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
-                   struct error *error)
+bool gateway_init(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
+                  struct error *error)
 {
     gateway->directory = directory_new();
     atomic_store(&gateway->busy, gateway->n_workers);
@@ -479,6 +480,11 @@ bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct re
     for (unsigned i = 0; i < gateway->n_workers; i++)
         if (!init(&gateway->worker[i], gateway, i, snapshot, revoked))
             return error_set(error, "cannot start worker %u", i);
+    return true;
+}
+
+bool gateway_start(struct gateway *gateway, struct error *error)
+{
     for (unsigned i = 0; i < gateway->n_workers; i++) {
         int failed = pthread_create(&gateway->worker[i].thread, NULL, run, &gateway->worker[i]);
 

@@ -74,12 +74,13 @@ struct gateway {
 };
 
 /*
- * Start the workers; the caller has set n_workers, listen_fd and the two bounds.  False: error, and
- * the process can only end.  After gateway_stop each worker closes its clients; gateway_join waits
- * for that and frees everything.
+ * Make the workers; the caller has set n_workers, listen_fd and the two bounds.  Then start their
+ * threads.  False: error, and the process can only end.  After gateway_stop each worker closes its
+ * clients; gateway_join waits for that and frees everything.
  */
-bool gateway_start(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
-                   struct error *error);
+bool gateway_init(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
+                  struct error *error);
+bool gateway_start(struct gateway *gateway, struct error *error);
 /* Takes references of its own; returns when every worker acts by it. */
 void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot);
 void gateway_revoke(struct gateway *gateway,
@@ -87,6 +88,12 @@ void gateway_revoke(struct gateway *gateway,
 void gateway_stop(struct gateway *gateway);
 bool gateway_is_turning(struct gateway *gateway); /* has each worker taken a turn of late? */
 void gateway_join(struct gateway *gateway);
+
+/*
+ * One turn, in which nothing is waited for longer than `most_ms`; how many descriptors had
+ * something.  Its thread takes one after the other; before it is started, somebody else may.
+ */
+int worker_turn(struct worker *worker, uint64_t most_ms);
 
 /* Post to another worker; it is woken before this one writes to any client. */
 void worker_post(struct worker *worker, unsigned to, struct mail *mail);
