@@ -148,6 +148,7 @@ enum scan_result packet_text_parse(const char *text, size_t length, uint32_t max
     *packet = (struct packet_text){
         .type = (enum packet_type)(*at++ - '0'),
         .namespace = {"/", 1},
+        .query = {"", 0},
     };
     result = read_attachments(&at, end, max_attachments, packet);
     if (result != SCAN_OK)

@@ -361,10 +361,11 @@ static bool take_octets(struct session *session, const char *at, const char *end
 static bool take_payload(struct session *session, const struct inquiry_mail *inquiry)
 {
     bool is_octets = inquiry->what == INQUIRY_POST_OCTETS;
-    const char *at = inquiry->body, *end = at + inquiry->bytes;
+    const char *at = inquiry->body, *end;
 
     if (inquiry->bytes == 0)
         return false;
+    end = at + inquiry->bytes;
     if (!session_is_eio3(session))
         return !is_octets && take_separated(session, at, end);
     return is_octets ? take_octets(session, at, end) : take_counted(session, at, end);

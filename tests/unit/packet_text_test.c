@@ -75,6 +75,7 @@ static void a_packet_is_its_parts(void **state)
         assert_int_equal(packet.attachments, cases[i].attachments);
         assert_span(packet.namespace, cases[i].namespace);
         assert_span(packet.query, cases[i].query);
+        assert_non_null(packet.query.at); /* for whoever reckons with it, also when it is empty */
         assert_int_equal(packet.has_id, cases[i].id >= 0);
         assert_int_equal(packet.id, cases[i].id >= 0 ? cases[i].id : 0);
         assert_span(packet.json, cases[i].json);
