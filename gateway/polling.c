@@ -267,7 +267,7 @@ static void on_get(struct worker *worker, struct session *session,
     struct polling *polling;
 
     if (session && session->fd >= 0)
-        websocket_read_now(session); /* it may have been told already that the upgrade is done */
+        websocket_read_upgrade(session); /* it may have been told already that the upgrade is done */
     polling = session ? session->polling : NULL;
     if (!polling) {
         refuse(worker, inquiry, ENGINE_SESSION_UNKNOWN);

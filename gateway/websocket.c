@@ -29,6 +29,8 @@
 #define MAX_FRAGMENTS  1024 /* of one message */
 #define MAX_PINGS      256  /* answered of one read */
 #define MAX_CONTROL    125  /* bytes of a control frame's payload, see to it wslay does */
+#define UPGRADE_BYTES  7    /* of the frame of a `5` */
+#define UPGRADE_READS  64   /* of so many bytes at once */
 #define FIRST_CAPACITY 4096 /* of a message that does not come in one piece */
 #define RSV1           4    /* as wslay has it */
 
@@ -340,33 +342,37 @@ static void receive(struct session *session, const uint8_t *bytes, size_t n)
         give_back(session);
 }
 
+/* -1: nothing has come, or the connection has gone. */
+static ssize_t read_some(struct session *session, void *to, size_t size)
+{
+    ssize_t n = recv(session->fd, to, size, MSG_DONTWAIT);
+
+    if (n > 0)
+        counter_add(&session->worker->counters.bytes_in, (uint64_t)n);
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        session_transport_gone(session, n == 0 ? CLOSE_CLIENT : CLOSE_LOST);
+    return n > 0 ? n : -1;
+}
+
 /* A client that is being closed may still talk; nobody listens. */
-static void read_ready(struct session *session, bool drains)
+static void read_ready(struct session *session)
 {
     static _Thread_local uint8_t buffer[READ_BYTES];
     ssize_t n;
 
     if (worker_is_pressed(session->worker))
         return;
-    n = recv(session->fd, buffer, sizeof buffer, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0) {
-        session_transport_gone(session, n == 0 ? CLOSE_CLIENT : CLOSE_LOST);
+    if (session->polling) {
+        websocket_read_upgrade(session);
         return;
     }
-    if (!is_heard(session))
+    n = read_some(session, buffer, sizeof buffer);
+    if (n < 0 || session->state == SESSION_CLOSING)
         return;
-    counter_add(&session->worker->counters.bytes_in, (uint64_t)n);
-    if (drains) {
-        session->worker->is_reading = true; /* the buffer is in use: see websocket_read_now */
-        worker_drain_mailbox(session->worker);
-        session->worker->is_reading = false;
-    }
-    if (session->fd >= 0 && is_heard(session))
+    worker_drain_mailbox(session->worker);
+    if (session->state != SESSION_CLOSING)
         receive(session, buffer, (size_t)n);
-    if (drains)
-        worker_flush_if_much(session->worker);
+    worker_flush_if_much(session->worker);
 }
 
 static void ready(struct watch *watch, uint32_t events)
@@ -376,7 +382,7 @@ static void ready(struct watch *watch, uint32_t events)
     if (session->fd >= 0 && events & EPOLLOUT)
         session_flush(session);
     if (session->fd >= 0 && events & EPOLLIN)
-        read_ready(session, true);
+        read_ready(session);
     else if (session->fd >= 0 && events & (EPOLLERR | EPOLLHUP))
         session_transport_gone(session, CLOSE_LOST);
 }
@@ -459,10 +465,17 @@ void websocket_flush(struct session *session)
     written(session);
 }
 
-void websocket_read_now(struct session *session)
+void websocket_read_upgrade(struct session *session)
 {
-    if (session->fd >= 0 && !session->worker->is_reading)
-        read_ready(session, false);
+    uint8_t piece[UPGRADE_BYTES];
+
+    for (int i = 0; i < UPGRADE_READS && session->polling && session->fd >= 0; i++) {
+        ssize_t n = read_some(session, piece, sizeof piece);
+
+        if (n < 0)
+            return;
+        receive(session, piece, (size_t)n);
+    }
 }
 
 void websocket_send_now(struct session *session, enum websocket_opcode opcode, const void *payload,

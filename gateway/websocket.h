@@ -20,8 +20,11 @@ struct packet *websocket_close_frame(uint16_t code);
 /* Close a connection that belongs to no session. */
 void websocket_turn_away(int fd);
 
-/* Read what has arrived by now. */
-void websocket_read_now(struct session *session);
+/*
+ * Read what has arrived by now of a WebSocket that is on its way to become the transport, and
+ * nothing that stands behind the `5`: no mailbox has been drained for that.
+ */
+void websocket_read_upgrade(struct session *session);
 
 /* Send one short message past the outbox; a connection that does not take it at once is given up.
  */

@@ -52,7 +52,6 @@ struct worker {
     uint64_t queued;          /* deliveries since the last flush */
     struct event *event;      /* the one being dispatched; too large for the stack of every call */
     struct json_value *claim; /* those the rules name, of the identity that acts now */
-    bool is_reading;          /* between a read and its dispatch, while the mailbox is drained */
     bool is_stopping, is_done;
     _Atomic uint64_t turned_ms;         /* when it last took a turn, for the main thread to see */
     uint64_t stop_at_ms, stop_sessions; /* when stopping began, and how many there were */

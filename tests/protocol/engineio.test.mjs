@@ -283,17 +283,26 @@ for (const eio of [4, 3]) {
         assert.equal(await raw.receive(), '4still here');
     });
 
-    test(`${engine}: a poll right after the upgrade finds the session gone`, async (t) => {
-        const sp = await start(t, { 'gateway.workers': 1 }); /* of several, one may hear of the poll before it has read the `5` */
-        const session = await polling(sp, { eio });
-        const raw = open(t, session.webSocket);
-        await raw.status();
-        raw.send('2probe');
-        assert.equal(await raw.receive(), '3probe');
-        raw.send('5');
-        assert.equal((await session.get()).status, 400);
-        raw.send('4hello');
-        assert.equal(await raw.receive(), '4hello');
+    test(`${engine}: a poll right after the upgrade finds the session gone, whichever worker it reaches, and however busy`, async (t) => {
+        const sp = await start(t, { 'gateway.workers': 2, 'gateway.limits.per_address': 0 });
+        for (let i = 0; i < 8; i++) {
+            const busy = await connected(t, sp, eio);
+            busy.ws.on('message', (text) => busy.send(text.toString()));
+            for (let n = 0; n < 32; n++) busy.send(`4${'x'.repeat(100)}`);
+        }
+        for (let i = 0; i < 40; i++) {
+            const session = await polling(sp, { eio });
+            const raw = open(t, session.webSocket);
+            await raw.status();
+            raw.send('2probe');
+            assert.equal(await raw.receive(), '3probe');
+            raw.send('5');
+            raw.send('4hello');
+            const answer = await ask(session.url, { headers: { Connection: 'close' } });
+            assert.equal(answer.status, 400, answer.body.toString());
+            assert.equal(await raw.receive(), '4hello');
+            raw.ws.terminate();
+        }
     });
 
     test(`${engine}: a GET that waits is answered by the probe, and what was queued comes once, in order`, async (t) => {
