@@ -211,6 +211,18 @@ bool keyfile_write(const char *folder, const char *name, mode_t mode, const char
     return written;
 }
 
+bool keyfile_remove(const char *folder, const char *name, struct error *error)
+{
+    static const char *const places[] = {"", "private/"};
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < 2; i++)
+        if (!keyfile_path(path, error, "%s/%s%s.jwk", folder, places[i], name) ||
+            (unlink(path) != 0 && errno != ENOENT && !system_error(path, error)))
+            return false;
+    return sync_folder(folder) || system_error(folder, error);
+}
+
 bool keyfile_make_private(char path[PATH_MAX], const char *folder, struct error *error)
 {
     int fd;

@@ -53,6 +53,10 @@ bool keyfile_read_foreign(const char *path, char text[KEYFILE_MAX_BYTES], size_t
 bool keyfile_write(const char *folder, const char *name, mode_t mode, const char *text,
                    struct error *error);
 
+/* Remove folder/private/NAME.jwk and folder/NAME.jwk, where they are, the latter first: what it
+ * verified is refused from then on. */
+bool keyfile_remove(const char *folder, const char *name, struct error *error);
+
 /* Make folder/private where there is none, and check it; its path is written to `path`. */
 bool keyfile_make_private(char path[PATH_MAX], const char *folder, struct error *error);
 

@@ -334,6 +334,25 @@ bool keyring_import_pem(const char *folder, const char *path, const char *name,
     return written;
 }
 
+void keyring_settle(const char *folder, const char *name)
+{
+    struct timespec now, pause;
+    struct stat status;
+    char path[PATH_MAX];
+    struct error none;
+    int64_t age_ms, left_ms = KEYRING_SETTLE_MS;
+
+    if (!keyfile_path(path, &none, "%s/%s.jwk", folder, name) || stat(path, &status) != 0)
+        return;
+    clock_gettime(CLOCK_REALTIME, &now);
+    age_ms = (now.tv_sec - status.st_ctim.tv_sec) * INT64_C(1000) +
+             (now.tv_nsec - status.st_ctim.tv_nsec) / 1000000;
+    left_ms -= age_ms > 0 ? age_ms : 0; /* a clock that was set back makes nobody wait longer */
+    pause = (struct timespec){left_ms / 1000, left_ms % 1000 * 1000000};
+    while (left_ms > 0 && nanosleep(&pause, &pause) != 0)
+        ;
+}
+
 bool keyring_activate(const char *folder, const char *name, struct error *error)
 {
     char private[PATH_MAX], path[PATH_MAX];
@@ -351,6 +370,45 @@ bool keyring_activate(const char *folder, const char *name, struct error *error)
         return false;
     key_free(&key);
     return keyfile_write_link(folder, name, is_private, error);
+}
+
+/* By the time of its inode: a file that was restored keeps its other one. */
+bool keyring_signing_since(const char *folder, int64_t *since_s, struct error *error)
+{
+    char path[PATH_MAX];
+    struct stat status;
+
+    if (!keyfile_path(path, error, "%s/private/signing", folder))
+        return false;
+    if (lstat(path, &status) != 0)
+        return error_set(error, "%s: %s", path, strerror(errno));
+    *since_s = status.st_ctim.tv_sec;
+    return true;
+}
+
+bool keyring_can_sign(const char *folder, const struct key *key)
+{
+    char path[PATH_MAX];
+    struct error none;
+
+    return key->algorithm < KEY_RS256 ||
+           (keyfile_path(path, &none, "%s/private/%s.jwk", folder, key->id) &&
+            access(path, F_OK) == 0);
+}
+
+bool keyring_retire(const char *folder, const char *name, struct error *error)
+{
+    char signing[KEYFILE_NAME_BYTES];
+    struct error none;
+
+    if (!keyfile_check_name(name, error) || !keyfile_check_folder(folder, false, error))
+        return false;
+    if (keyring_signing_name(folder, signing, &none) && strcmp(signing, name) == 0)
+        return error_set(error,
+                         "%s signs; let another key sign first, with `sallyport key "
+                         "activate NAME`",
+                         name);
+    return keyfile_remove(folder, name, error);
 }
 
 uint64_t keyring_stamp(const char *folder)

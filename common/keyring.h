@@ -65,4 +65,20 @@ bool keyring_import_pem(const char *folder, const char *path, const char *name,
 /* Point folder/private/signing at the key `name`, atomically. */
 bool keyring_activate(const char *folder, const char *name, struct error *error);
 
+/*
+ * Wait until the key `name` has lain there for KEYRING_SETTLE_MS: who verifies looks every second,
+ * and has to know it before its first token comes.
+ */
+#define KEYRING_SETTLE_MS 3000
+void keyring_settle(const char *folder, const char *name);
+
+/* When folder/private/signing was last changed: all other keys have signed nothing since. */
+bool keyring_signing_since(const char *folder, int64_t *since_s, struct error *error);
+
+/* Can it sign here, or is it the public half of a key that signs elsewhere? */
+bool keyring_can_sign(const char *folder, const struct key *key);
+
+/* Remove both halves of the key `name`, which must not be the signing one. */
+bool keyring_retire(const char *folder, const char *name, struct error *error);
+
 #endif

@@ -174,14 +174,22 @@ bool revocations_add_token(struct revocations *revocations, const char *jti, int
     return revocations_add(revocations, NULL, &jti, 1, now_s, error);
 }
 
+bool revocations_longest(struct revocations *revocations, int64_t *lifetime_s, struct error *error)
+{
+    struct database *database = revocations->database;
+
+    return ask(database, database->statements[REVOCATION_LONGEST], lifetime_s) == DB_OK ||
+           say(revocations, error);
+}
+
 bool revocations_announce(struct revocations *revocations, int64_t lifetime_s, struct error *error)
 {
     struct database *database = revocations->database;
     sqlite3_stmt *statement = database->statements[REVOCATION_SET_LONGEST];
-    int64_t longest_s;
+    int64_t longest_s = 0;
 
-    if (ask(database, database->statements[REVOCATION_LONGEST], &longest_s) != DB_OK)
-        return say(revocations, error);
+    if (!revocations_longest(revocations, &longest_s, error))
+        return false;
     if (longest_s >= lifetime_s)
         return true;
     sqlite3_bind_int64(statement, 1, lifetime_s);

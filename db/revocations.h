@@ -40,6 +40,9 @@ bool revocations_add(struct revocations *revocations, const char *user, const ch
 /* Before a token is issued that lives longer than what revocations_open was told. */
 bool revocations_announce(struct revocations *revocations, int64_t lifetime_s, struct error *error);
 
+/* The longest lifetime that was ever announced. */
+bool revocations_longest(struct revocations *revocations, int64_t *lifetime_s, struct error *error);
+
 /*
  * The least `iat` with which a token of `user` is not revoked: now_s or later.  One later than
  * now_s + 1 comes of a clock that was set back, or of a second revocation within the second: no

@@ -20,7 +20,7 @@
 
 #define RESERVED_DESCRIPTORS 64   /* files, libraries, the workers' own */
 #define REQUESTS_SHARE       8    /* one descriptor in so many is kept for requests */
-#define LOOK_MS              50   /* after so long a revocation is noticed */
+#define LOOK_MS              20   /* after so long a revocation is noticed */
 #define SLOW_LOOK_MS         1000 /* and everything else */
 #define MAX_DESCRIPTORS      (UINT64_C(1) << 24)
 
@@ -306,17 +306,25 @@ static void look_at_revocations(struct revocation_watch *watch, struct gateway *
     make_known(watch, gateway, fresh);
 }
 
-static void look_at_keys(struct gateway *gateway, struct snapshot **snapshot, const char *path,
-                         bool is_asked, uint64_t *stamp)
+/* Config and rules may be half written meanwhile: they are not looked at. */
+static void look_at_keys(struct gateway *gateway, struct snapshot **running, uint64_t *stamp)
 {
-    uint64_t now = keyring_stamp((*snapshot)->config->keys);
+    uint64_t now = keyring_stamp((*running)->config->keys);
+    struct error error;
+    struct snapshot *fresh;
 
-    if (!is_asked && now == *stamp)
+    if (now == *stamp)
         return;
-    daemon_reloading();
-    reload(gateway, snapshot, path);
-    *stamp = now;
-    daemon_ready();
+    *stamp = now; /* what is wrong with them is said once */
+    fresh = snapshot_with_new_keys(*running, &error);
+    if (!fresh) {
+        log_error("the keys stay as they were: %s", error.text);
+        return;
+    }
+    gateway_change_keys(gateway, fresh);
+    snapshot_put(running);
+    *running = fresh;
+    log_info("the keys are read anew");
 }
 
 /* The main thread's days: signals, revocations, and now and then a look at the keys and systemd's
@@ -336,10 +344,15 @@ static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const
         if (signal_number == SIGTERM || signal_number == SIGINT)
             return signal_number;
         look_at_revocations(revocations, gateway, (*snapshot)->config);
-        if (is_slow_due || signal_number == SIGHUP)
-            look_at_keys(gateway, snapshot, path, signal_number == SIGHUP, &stamp);
+        if (signal_number == SIGHUP) {
+            daemon_reloading();
+            reload(gateway, snapshot, path);
+            stamp = (*snapshot)->keys_stamp;
+            daemon_ready();
+        }
         if (!is_slow_due)
             continue;
+        look_at_keys(gateway, snapshot, &stamp);
         slow_at_ms = clock_monotonic_ms() + slow_ms;
         if (watchdog_ms && gateway_is_turning(gateway))
             daemon_alive();

@@ -79,6 +79,23 @@ static bool read_gate(struct snapshot *snapshot, struct error *error)
     return true;
 }
 
+static bool read_keys(struct snapshot *snapshot, struct error *error)
+{
+    snapshot->keys_stamp = keyring_stamp(snapshot->config->keys);
+    snapshot->keyring = keyring_read(snapshot->config->keys, error);
+    return snapshot->keyring != NULL;
+}
+
+static void free_files(struct snapshot *snapshot)
+{
+    free(snapshot->client);
+    free(snapshot->trusted);
+    if (snapshot->rules)
+        rules_put(&snapshot->rules);
+    if (snapshot->config)
+        config_free(&snapshot->config);
+}
+
 struct snapshot *snapshot_read(const char *config_path, struct error *error)
 {
     static _Atomic uint32_t serials;
@@ -91,9 +108,7 @@ struct snapshot *snapshot_read(const char *config_path, struct error *error)
         goto failed;
     snapshot->policy.issuer = snapshot->config->token_issuer;
     snapshot->policy.audiences = snapshot->config->token_audience;
-    snapshot->keys_stamp = keyring_stamp(snapshot->config->keys);
-    snapshot->keyring = keyring_read(snapshot->config->keys, error);
-    if (!snapshot->keyring)
+    if (!read_keys(snapshot, error))
         goto failed;
     snapshot->rules = rules_read(snapshot->config->gateway_rules, warn, NULL, error);
     if (!snapshot->rules)
@@ -106,6 +121,18 @@ struct snapshot *snapshot_read(const char *config_path, struct error *error)
 failed:
     snapshot_put(&snapshot);
     return NULL;
+}
+
+struct snapshot *snapshot_with_new_keys(struct snapshot *old, struct error *error)
+{
+    struct snapshot *snapshot = memory_zeroed(1, sizeof *snapshot);
+
+    memcpy(&snapshot->serial, &old->serial, sizeof *old - offsetof(struct snapshot, serial));
+    atomic_init(&snapshot->references, 1);
+    snapshot->base = snapshot_get(old->base ? old->base : old);
+    if (!read_keys(snapshot, error))
+        snapshot_put(&snapshot);
+    return snapshot;
 }
 
 struct snapshot *snapshot_get(struct snapshot *snapshot)
@@ -121,13 +148,11 @@ void snapshot_put(struct snapshot **snapshot)
     *snapshot = NULL;
     if (!s || atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) > 1)
         return;
-    free(s->client);
-    free(s->trusted);
-    if (s->rules)
-        rules_put(&s->rules);
     if (s->keyring)
         keyring_put(&s->keyring);
-    if (s->config)
-        config_free(&s->config);
+    if (s->base)
+        snapshot_put(&s->base);
+    else
+        free_files(s);
     free(s);
 }

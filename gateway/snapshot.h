@@ -14,7 +14,8 @@
  */
 struct snapshot {
     _Atomic uint32_t references;
-    uint32_t serial; /* no two of a process have the same */
+    uint32_t serial;       /* of its rules: no two readings of a process have the same */
+    struct snapshot *base; /* whose everything this borrows but for the keys; NULL: nobody's */
     struct config *config;
     struct keyring *keyring;
     uint64_t keys_stamp; /* keyring_stamp, from just before they were read */
@@ -31,6 +32,9 @@ struct snapshot {
 
 /* NULL: error.  Warnings go to the log. */
 struct snapshot *snapshot_read(const char *config_path, struct error *error);
+
+/* `old` with the keys as they are now, whatever has become of the other files.  NULL: error. */
+struct snapshot *snapshot_with_new_keys(struct snapshot *old, struct error *error);
 struct snapshot *snapshot_get(struct snapshot *snapshot);
 void snapshot_put(struct snapshot **snapshot);
 

@@ -314,6 +314,21 @@ static void change_mail(struct mail *mail, void *receiver)
     atomic_store(&worker->gateway->is_changing, false);
 }
 
+struct keys_mail {
+    struct mail mail;
+    struct snapshot *snapshot;
+};
+
+static void keys_mail(struct mail *mail, void *receiver)
+{
+    struct keys_mail *letter = (struct keys_mail *)(void *)mail;
+    struct worker *worker = receiver;
+
+    snapshot_put(&worker->snapshot);
+    worker->snapshot = letter->snapshot;
+    free(letter);
+}
+
 struct revoked_mail {
     struct mail mail;
     struct revoked *revoked;
@@ -503,6 +518,16 @@ void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot)
     post_change(gateway, change);
     while (atomic_load(&gateway->is_changing))
         usleep(1000);
+}
+
+void gateway_change_keys(struct gateway *gateway, struct snapshot *snapshot)
+{
+    for (unsigned i = 0; i < gateway->n_workers; i++) {
+        struct keys_mail *letter = memory_new(sizeof *letter);
+
+        letter->snapshot = snapshot_get(snapshot);
+        post_to(&gateway->worker[i], &letter->mail, keys_mail);
+    }
 }
 
 void gateway_revoke(struct gateway *gateway, struct revoked *revoked)

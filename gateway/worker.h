@@ -82,6 +82,8 @@ bool gateway_init(struct gateway *gateway, struct snapshot *snapshot, struct rev
 bool gateway_start(struct gateway *gateway, struct error *error);
 /* Takes references of its own; returns when every worker acts by it. */
 void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot);
+/* The same where it differs by its keys alone; returns at once. */
+void gateway_change_keys(struct gateway *gateway, struct snapshot *snapshot);
 void gateway_revoke(struct gateway *gateway,
                     struct revoked *revoked); /* the same references; ends whom it covers */
 void gateway_stop(struct gateway *gateway);

@@ -70,33 +70,43 @@ static struct timespec pause_time(void)
     return (struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
 }
 
-static uint64_t stamp_of_keys(void)
+/* The config may be half written meanwhile: it is not looked at. */
+static void look_at_keys(uint64_t *stamp)
 {
-    struct service *service = service_get();
-    uint64_t stamp = keyring_stamp(service->config->keys);
+    struct service *service = service_get(), *fresh;
+    uint64_t now = keyring_stamp(service->config->keys);
+    struct error error;
 
+    if (now != *stamp) {
+        *stamp = now; /* what is wrong with them is said once */
+        fresh = service_with_new_keys(service, &error);
+        if (fresh) {
+            service_install(fresh);
+            log_info("the keys are read anew");
+        } else {
+            log_error("the keys stay as they were: %s", error.text);
+        }
+    }
     service_put(&service);
-    return stamp;
 }
 
 /* Until a signal says stop.  Changed keys need none to be read anew. */
 static void supervise(struct fcgi *fcgi, const char *path, const sigset_t *signals)
 {
     struct service *running = service_get();
-    uint64_t stamp = running->keys_stamp, now;
+    uint64_t stamp = running->keys_stamp;
     int signal_number = -1;
 
     while (signal_number != SIGTERM && signal_number != SIGINT) {
         const struct timespec pause = pause_time();
 
         signal_number = sigtimedwait(signals, NULL, &pause);
-        now = stamp_of_keys();
-        if (signal_number == SIGHUP || now != stamp) {
+        if (signal_number == SIGHUP) {
             daemon_reloading();
             reload(path, running->config);
-            stamp = now;
             daemon_ready();
         }
+        look_at_keys(&stamp);
         fcgi_drop_late(fcgi);
         daemon_alive();
     }

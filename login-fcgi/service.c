@@ -57,17 +57,34 @@ static bool read_public_keys(struct service *service, struct error *error)
     return true;
 }
 
+static bool read_keys(struct service *service, struct error *error)
+{
+    service->keys_stamp = keyring_stamp(service->config->keys);
+    if (read_public_keys(service, error))
+        service->key = keyring_read_signing(service->config->keys, error);
+    return service->key != NULL;
+}
+
 struct service *service_read(const char *path, struct error *error)
 {
     struct service *service = memory_zeroed(1, sizeof *service);
 
     atomic_init(&service->references, 1);
     service->config = config_read(path, error);
-    if (service->config)
-        service->keys_stamp = keyring_stamp(service->config->keys);
-    if (service->config && read_public_keys(service, error))
-        service->key = keyring_read_signing(service->config->keys, error);
-    if (!service->key)
+    if (!service->config || !read_keys(service, error))
+        service_put(&service);
+    return service;
+}
+
+struct service *service_with_new_keys(struct service *old, struct error *error)
+{
+    struct service *service = memory_zeroed(1, sizeof *service);
+
+    atomic_init(&service->references, 1);
+    service->base = old->base ? old->base : old;
+    atomic_fetch_add(&service->base->references, 1);
+    service->config = old->config;
+    if (!read_keys(service, error))
         service_put(&service);
     return service;
 }
@@ -107,6 +124,9 @@ void service_put(struct service **service)
         return;
     key_free(&left->key);
     free(left->public_keys);
-    config_free(&left->config);
+    if (left->base)
+        service_put(&left->base);
+    else
+        config_free(&left->config);
     free(left);
 }

@@ -13,6 +13,7 @@
  */
 struct service {
     atomic_uint references;
+    struct service *base; /* whose config it borrows; NULL: it is its own */
     struct config *config;
     struct key *key;
     char *public_keys; /* JWK set: what others verify with */
@@ -22,6 +23,9 @@ struct service {
 
 /* Read and check the config at `path` and all it names that we need; NULL: error. */
 struct service *service_read(const char *path, struct error *error);
+
+/* `old` with the keys as they are now, whatever has become of the config; NULL: error. */
+struct service *service_with_new_keys(struct service *old, struct error *error);
 
 /* Make `fresh` (the caller's reference is given away) the one that service_get gives from now on.
  * NULL: none. */

@@ -39,6 +39,7 @@ static const struct {
     [OPTION_ALGORITHM]      = {"--algorithm",      "ALGORITHM",  false, "HS256 (standard), HS384, HS512, RS256 ... ES512"},
     [OPTION_NAME]           = {"--name",           "NAME",       false, "the key's id; standard: one made of the date"},
     [OPTION_ACTIVATE]       = {"--activate",       NULL,         false, "let it sign from now on"},
+    [OPTION_FORCE]          = {"--force",          NULL,         false, "even if tokens that are still alive are refused then"},
     [OPTION_JSON]           = {"--json",           NULL,         false, "answer with one line of JSON"},
 };
 /* clang-format on */

@@ -28,6 +28,7 @@ enum option {
     OPTION_ALGORITHM,
     OPTION_NAME,
     OPTION_ACTIVATE,
+    OPTION_FORCE,
     OPTION_JSON,
     OPTIONS
 };

@@ -1,10 +1,15 @@
 /* `sallyport key`: what signs tokens, and what verifies them. */
 #include "common/keyring.h"
 
+#include "common/clock.h"
 #include "db/admin/columns.h"
 #include "db/admin/instance.h"
 
 #include <string.h>
+
+#define LATE_S                                                                                     \
+    60 /* a login service that is slow to notice may have signed by the old key until then */
+#define NEVER INT64_MAX
 
 /*
  * The config, and the keys' owner: root would make files that the services cannot read.  NULL: the
@@ -39,18 +44,30 @@ static bool read_algorithm(const struct request *request, enum key_algorithm *al
     return false;
 }
 
+/* Where a key signed until now, services may be at work that have to know the new one first. */
+static bool activate(const struct config *config, const char *name, struct error *error)
+{
+    struct key *before = keyring_read_signing(config->keys, error);
+    bool is_signing = before && strcmp(before->id, name) == 0;
+
+    if (before && !is_signing)
+        keyring_settle(config->keys, name);
+    key_free(&before);
+    return is_signing || keyring_activate(config->keys, name, error); /* it signs since it did */
+}
+
 /* A key is there now: say its name, and let it sign where that was asked for. */
 static enum command_status made(const struct request *request, const struct config *config,
                                 const char *name)
 {
-    bool activate = request_has(request, OPTION_ACTIVATE);
+    bool signs = request_has(request, OPTION_ACTIVATE);
     struct error error;
 
-    if (activate && !keyring_activate(config->keys, name, &error))
+    if (signs && !activate(config, name, &error))
         return command_refuse(COMMAND_FAILED, "the key %s is there, but does not sign: %s", name,
                               error.text);
     if (request_has(request, OPTION_JSON))
-        command_print_json(json_pack("{s:s, s:b}", "kid", name, "signing", activate));
+        command_print_json(json_pack("{s:s, s:b}", "kid", name, "signing", signs));
     else
         puts(name);
     return COMMAND_DONE;
@@ -91,32 +108,65 @@ static enum command_status key_activate_command(const struct request *request)
 
     if (!config)
         return status;
-    if (!keyring_activate(config->keys, request->operand, &error))
+    if (!activate(config, request->operand, &error))
         status = command_refuse(COMMAND_FAILED, "%s", error.text);
     config_free(&config);
     return status;
 }
 
-static void print_list(const struct request *request, const struct keyring *keyring,
-                       const char *signing)
+/*
+ * Until when tokens may be alive that a key signed which signs no more: it stopped at the latest
+ * when the one that signs now began, or a little later, and no token lives longer than was ever
+ * announced.
+ */
+static bool find_last_end(const struct config *config, int64_t *end_s, struct error *error)
 {
-    struct columns columns = {.n_columns = 3};
+    struct revocations *revocations = revocations_open_reader(config->token_revocations, error);
+    int64_t lifetime_s = 0, configured_s = (int64_t)(config->token_lifetime / 1000);
+    bool is_known = revocations && revocations_longest(revocations, &lifetime_s, error) &&
+                    keyring_signing_since(config->keys, end_s, error);
+
+    revocations_close(&revocations);
+    *end_s += LATE_S + (lifetime_s > configured_s ? lifetime_s : configured_s);
+    return is_known;
+}
+
+static void list_key(struct columns *columns, json_t *list, const struct key *key, bool signs,
+                     int64_t end_s)
+{
+    const char *algorithm = key_algorithm_name(key->algorithm);
+
+    columns_add(columns, key->id);
+    columns_add(columns, algorithm);
+    columns_add(columns, signs ? "signs and verifies" : "verifies");
+    if (signs)
+        columns_add(columns, "it is signing");
+    else if (end_s == NEVER)
+        columns_add(columns, "unknown");
+    else
+        columns_add_time(columns, end_s);
+    json_array_append_new(list,
+                          json_pack("{s:s, s:s, s:b, s:o}", "kid", key->id, "alg", algorithm,
+                                    "signing", signs, "tokens_until",
+                                    signs || end_s == NEVER ? json_null() : json_integer(end_s)));
+}
+
+static void print_list(const struct request *request, const struct config *config,
+                       const struct keyring *keyring, const char *signing)
+{
+    static const char *const heads[] = {"KEY", "ALGORITHM", "USE", "TOKENS UNTIL"};
+    struct columns columns = {.n_columns = sizeof heads / sizeof *heads};
     json_t *list = json_array();
     const struct key *key;
+    struct error error;
+    int64_t end_s = 0;
+    bool is_known = find_last_end(config, &end_s, &error);
 
-    columns_add(&columns, "KEY");
-    columns_add(&columns, "ALGORITHM");
-    columns_add(&columns, "USE");
-    for (size_t i = 0; (key = keyring_at(keyring, i)) != NULL; i++) {
-        bool signs = strcmp(key->id, signing) == 0;
-
-        columns_add(&columns, key->id);
-        columns_add(&columns, key_algorithm_name(key->algorithm));
-        columns_add(&columns, signs ? "signs and verifies" : "verifies");
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:b}", "kid", key->id, "alg",
-                                        key_algorithm_name(key->algorithm), "signing", signs));
-    }
+    for (size_t i = 0; i < columns.n_columns; i++)
+        columns_add(&columns, heads[i]);
+    for (size_t i = 0; (key = keyring_at(keyring, i)) != NULL; i++)
+        list_key(&columns, list, key, strcmp(key->id, signing) == 0,
+                 is_known && keyring_can_sign(config->keys, key) ? end_s : NEVER);
     if (request_has(request, OPTION_JSON))
         command_print_json(json_incref(list));
     else
@@ -140,9 +190,70 @@ static enum command_status key_list_command(const struct request *request)
     else if (!keyring_signing_name(config->keys, signing, &error))
         signing[0] = '\0'; /* where another machine signs, there is none */
     if (keyring) {
-        print_list(request, keyring, signing);
+        print_list(request, config, keyring, signing);
         keyring_put(&keyring);
     }
+    config_free(&config);
+    return status;
+}
+
+/* May tokens that it signed still be alive?  Then the reason has been said. */
+static bool is_in_use(const struct config *config, const struct key *key)
+{
+    struct error error;
+    int64_t end_s = 0;
+
+    if (!keyring_can_sign(config->keys, key))
+        command_refuse(COMMAND_FAILED,
+                       "the key %s signs elsewhere, and nobody here knows when it did last; "
+                       "--force retires it all the same",
+                       key->id);
+    else if (!find_last_end(config, &end_s, &error))
+        command_refuse(COMMAND_FAILED,
+                       "until when tokens of the key %s are alive cannot be said: %s; --force "
+                       "retires it all the same",
+                       key->id, error.text);
+    else if (end_s > clock_wall_s())
+        command_refuse(COMMAND_FAILED,
+                       "tokens of the key %s may be alive for another %lld s; --force retires it "
+                       "all the same, and they are refused",
+                       key->id, (long long)(end_s - clock_wall_s()));
+    else
+        return false;
+    return true;
+}
+
+static enum command_status retire(const struct request *request, const struct config *config,
+                                  const struct keyring *keyring)
+{
+    const struct key *key = keyring_find(keyring, request->operand);
+    struct error error;
+    char signing[64];
+
+    if (!key)
+        return command_refuse(COMMAND_NOT_FOUND, "there is no key \"%s\"", request->operand);
+    /* That it signs is the better reason, and no --force helps against it. */
+    if (!(keyring_signing_name(config->keys, signing, &error) && strcmp(signing, key->id) == 0) &&
+        !request_has(request, OPTION_FORCE) && is_in_use(config, key))
+        return COMMAND_FAILED;
+    if (!keyring_retire(config->keys, key->id, &error))
+        return command_refuse(COMMAND_FAILED, "%s", error.text);
+    return COMMAND_DONE;
+}
+
+static enum command_status key_retire_command(const struct request *request)
+{
+    enum command_status status;
+    struct config *config = open_keys(request, &status);
+    struct keyring *keyring;
+    struct error error;
+
+    if (!config)
+        return status;
+    keyring = keyring_read(config->keys, &error);
+    status = keyring ? retire(request, config, keyring)
+                     : command_refuse(COMMAND_FAILED, "%s", error.text);
+    keyring_put(&keyring);
     config_free(&config);
     return status;
 }
@@ -172,6 +283,7 @@ const struct command key_commands[] = {
     {"key", "import",   "FILE", TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), TAKES(OPTION_ALGORITHM),
      "take a key from a PEM file: both halves, or the public one alone", key_make_command},
     {"key", "activate", "NAME", 0, 0, "let this key sign from now on", key_activate_command},
+    {"key", "retire",   "NAME", TAKES(OPTION_FORCE), 0, "remove a key that signs no more, once its tokens have ended", key_retire_command},
     {"key", "list",     NULL,   TAKES(OPTION_JSON), 0, "the keys, and which of them signs", key_list_command},
     {"key", "show",     "NAME", TAKES(OPTION_JSON), 0, "the key as a JWK, without what is secret", key_show_command},
     {.noun = NULL},
