@@ -347,7 +347,6 @@ static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const
         if (signal_number == SIGHUP) {
             daemon_reloading();
             reload(gateway, snapshot, path);
-            stamp = (*snapshot)->keys_stamp;
             daemon_ready();
         }
         if (!is_slow_due)

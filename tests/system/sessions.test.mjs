@@ -1,7 +1,7 @@
 /* Refresh, logout, another password, and the keys for others, through a real lighttpd. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lighttpd, must, payload, program, request } from '../lib.mjs';
+import { lighttpd, must, payload, program, request, until } from '../lib.mjs';
 import { checkAnswer, editConfig, loginInstance, startLogin } from './login.mjs';
 
 const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
@@ -124,7 +124,7 @@ test('the public keys are there for others, and no secret', async (t) => {
     const empty = await keys();
     assert.equal(empty.body, '{"keys":[]}\n');
     must(program('sallyport'), ['-c', made.config, 'key', 'generate', '--algorithm', 'ES256', '--name', 'pair', '--activate']);
-    await login.logged(/reload: .* is read/);
+    await until(async () => (await keys()).body !== empty.body, 'the login service to know it');
     const answer = await keys();
     assert.equal(answer.status, 200);
     assert.equal(answer.headers['cache-control'], 'public, max-age=300');
