@@ -354,6 +354,19 @@ static ssize_t read_some(struct session *session, void *to, size_t size)
     return n > 0 ? n : -1;
 }
 
+/*
+ * RFC 6455 §7.1.1: who has answered our close frame leaves it to us to end the connection, as
+ * websocket-client of Python does.  What came before it is not looked at.
+ */
+static bool ends_with_close(const uint8_t *bytes, size_t n)
+{
+    for (size_t length = 0; length <= MAX_CONTROL && length + 6 <= n; length++)
+        if (bytes[n - length - 6] == (0x80 | OPCODE_CLOSE) &&
+            bytes[n - length - 5] == (0x80 | length))
+            return true;
+    return false;
+}
+
 /* A client that is being closed may still talk; nobody listens. */
 static void read_ready(struct session *session)
 {
@@ -367,6 +380,8 @@ static void read_ready(struct session *session)
         return;
     }
     n = read_some(session, buffer, sizeof buffer);
+    if (n >= 0 && session->has_shut && ends_with_close(buffer, (size_t)n))
+        session_end(session, session->reason);
     if (n < 0 || session->state == SESSION_CLOSING)
         return;
     worker_drain_mailbox(session->worker);

@@ -176,3 +176,15 @@ test('a promised megabyte is not set aside for those who send one byte of it', a
     await answers(probe, PONG, '');
     assert.ok(data_kb() - before < 20_000, `${data_kb() - before} kB more`);
 });
+
+test('who answers our close and leaves the end of the connection to us is not waited for', async (t) => {
+    const sp = await start(t);
+    const raw = await open(t, sp);
+    raw.socket.allowHalfOpen = true;
+    sp.gateway.child.kill('SIGTERM');
+    assert.equal(await raw.closeCode(), 1001);
+    const before = performance.now();
+    raw.send(frame(TEXT, '4late'), close(1001, 'as you wish'));
+    await sp.gateway.exited;
+    assert.ok(performance.now() - before < 3000, 'it waits 5 s for those who do not answer');
+});
