@@ -226,7 +226,17 @@ static void answer_get(struct session *session, const struct answer *answer)
     answer_request(session->worker, polling->get_worker, polling->get, answer);
 }
 
-/* With one packet of one character. */
+static void stopping_answer(struct answer *answer)
+{
+    static const char json[] = ENGINE_STOPPING;
+
+    *answer = (struct answer){.status = 503,
+                              .type = "application/json",
+                              .body = memory_copy(json, sizeof json - 1),
+                              .bytes = sizeof json - 1};
+}
+
+/* With one packet of one character, or NULL. */
 static void answer_get_packet(struct session *session, const char *packet)
 {
     struct answer answer;
@@ -234,8 +244,12 @@ static void answer_get_packet(struct session *session, const char *packet)
 
     if (!session->polling->is_waiting)
         return;
-    snprintf(counted, sizeof counted, "1:%c", packet[0]);
-    text_answer(session_is_eio3(session) ? counted : packet, &answer);
+    if (packet) {
+        snprintf(counted, sizeof counted, "1:%c", packet[0]);
+        text_answer(session_is_eio3(session) ? counted : packet, &answer);
+    } else {
+        stopping_answer(&answer);
+    }
     answer_get(session, &answer);
 }
 
@@ -267,7 +281,8 @@ static void on_get(struct worker *worker, struct session *session,
     struct polling *polling;
 
     if (session && session->fd >= 0)
-        websocket_read_upgrade(session); /* it may have been told already that the upgrade is done */
+        websocket_read_upgrade(
+            session); /* it may have been told already that the upgrade is done */
     polling = session ? session->polling : NULL;
     if (!polling) {
         refuse(worker, inquiry, ENGINE_SESSION_UNKNOWN);

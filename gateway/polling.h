@@ -59,7 +59,12 @@ void polling_abandon_upgrade(struct session *session);
 /* Is anything written now read soon? */
 bool polling_is_writable(const struct session *session);
 
-/* The session polls no more: a waiting GET is answered with this packet. */
+/*
+ * The session polls no more: a waiting GET is answered with this packet; NULL: with ENGINE_STOPPING
+ * and 503.  A close packet would tell python-engineio that it is not wanted, and it would not come
+ * back to the next gateway.
+ */
+#define ENGINE_STOPPING "{\"error\":\"stopping\"}"
 void polling_end(struct session *session, const char *packet);
 
 void polling_upgrade_overdue(struct timer *upgrade);

@@ -454,7 +454,7 @@ void routes_begin(struct request *request)
 void routes_serve(struct request *request)
 {
     if (request_worker(request)->is_stopping) {
-        answer_json(request, 503, "{\"error\":\"stopping\"}");
+        answer_json(request, 503, ENGINE_STOPPING);
         return;
     }
     if (!is_engine_path(request)) {

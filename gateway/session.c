@@ -248,7 +248,9 @@ static void close_polling(struct session *session)
     polling_flush(session);
     if (lingers)
         return;
-    polling_end(session, session->reason == CLOSE_CLIENT ? "6" : "1");
+    polling_end(session, session->reason == CLOSE_CLIENT     ? "6"
+                         : session->reason == CLOSE_SHUTDOWN ? NULL
+                                                             : "1");
     session_end(session, session->reason);
 }
 
