@@ -1,122 +1,29 @@
 /*
- * Every stock client: socket.io-client 1.7, 2.5, 3.1 and 4.8 (python3-socketio has a file of its own) by
- * each transport, and among one another.  1.x and 2.x speak Engine.IO 3.
+ * What is particular to each stock client, and what all of them do when they reach the gateway
+ * directly (stock.mjs).
  */
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import test from 'node:test';
-import { instance, misSign, next, until, within } from '../lib.mjs';
+import { instance, misSign, next, within } from '../lib.mjs';
+import { ask, connect as connectTo, converses, open as openTo, python, rules as common, suite, transports, versions } from './stock.mjs';
 
-const require = createRequire(import.meta.url);
-const versions = {
-    '1.7': { io: require('socket.io-client-1'), isOld: true },
-    '2.5': { io: require('socket.io-client-2'), isOld: true },
-    '3.1': { io: require('socket.io-client-3').io },
-    '4.8': { io: require('socket.io-client').io },
-};
-const transports = {
-    polling: ['polling'],
-    websocket: ['websocket'],
-    upgrade: ['polling', 'websocket'],
-};
-
-const rules = `
-namespace "/" {
-    authenticate required
-    on "echo" { ack $args }
-    on "back" { emit self "back" $args }
-    on "enter" { join "room:$1"; ack true }
-    on "leave" { leave "room:$1"; ack true }
-    on "tell" { emit to "room:$1" "told" $user, $2, $3; ack $sent }
-}
+const rules = `${common}
 namespace "/other" {
     authenticate required
     on "who" { ack $user, $auth }
 }
 namespace "/open" { authenticate none; on "auth" { ack $auth } }`;
+const open = (t, sp, version, token, options) => openTo(t, sp.url, version, token, options);
+const connect = (t, sp, version, options) => connectTo(t, sp.url, version, sp.token(), options);
 
-/* Old clients bring their token in the query, those of today in `auth`. */
-function open(t, sp, version, token, { namespace = '/', query = {}, ...options } = {}) {
-    const { io, isOld } = versions[version];
-    const credentials = isOld ? { query: new URLSearchParams({ ...query, ...(token && { token }) }).toString() }
-        : { auth: { ...query, ...(token && { token }) } };
-    const socket = io(sp.url + namespace, { forceNew: true, reconnection: false, ...credentials, ...options });
-    t.after(() => socket.disconnect());
-    return socket;
-}
-
-async function connect(t, sp, version, options) {
-    const socket = open(t, sp, version, sp.token(), options);
-    await within(new Promise((resolve, reject) => {
-        socket.on('connect', resolve);
-        for (const event of ['error', 'connect_error'])
-            socket.on(event, (error) => reject(new Error(`${event}: ${JSON.stringify(error)} ${error}`)));
-    }), `client ${version} to connect`);
-    return socket;
-}
-
-const ask = (socket, ...args) => within(new Promise((resolve) => {
-    socket.emit(...args, (...answer) => resolve(answer));
-}), `an answer to "${args[0]}"`);
-
-const engine = (socket) => socket.io.engine;
-const bytes = (...list) => Buffer.from(list);
-const plain = (value) => JSON.parse(JSON.stringify(value, (_, v) =>
-    (v?.type === 'Buffer' || v instanceof ArrayBuffer || ArrayBuffer.isView(v)
-        ? [...(v.type ? v.data : new Uint8Array(v.buffer ?? v, v.byteOffset, v.byteLength))] : v)));
-
-/*
- * Clients 1.x encode UTF-8 twice while they poll, and on Node decode it twice, as no server since 2.0 does;
- * they cannot be told from 2.x.  So they stay within ASCII there.
- */
-const encodesTwice = (socket, version) => version === '1.7' && engine(socket).transport.name === 'polling';
-
-async function converses(socket, version) {
-    const words = encodesTwice(socket, version) ? 'nothing special' : 'ünï€ 🦀 ';
-    const text = ['plain', `${words}\u0000\n"\\`, { deep: [1, 2.5, null, true, {}] }, -7];
-    assert.deepEqual(await ask(socket, 'echo', ...text), text);
-    const binary = ['x', bytes(0, 1, 254, 255), { in: [bytes(4, 48, 98)] }, words];
-    assert.deepEqual(plain(await ask(socket, 'echo', ...binary)), plain(binary));
-    const event = next(socket, 'back');
-    socket.emit('back', words, bytes(), bytes(7));
-    assert.deepEqual(plain(await event), [words, [], [7]]);
-    const large = Buffer.alloc(100_000, 'sallyport');
-    const [same] = await ask(socket, 'echo', large);
-    assert.ok(large.equals(Buffer.from(same)));
-}
+suite('directly', async (t) => {
+    const sp = await instance(t, { rules, login: false,
+        settings: { 'gateway.workers': 4, 'gateway.limits.per_user': 0, 'gateway.limits.per_address': 0 } });
+    return { sp, sites: [{ name: '', url: sp.url, token: sp.token() }],
+        whileDown: () => assert.rejects(fetch(sp.url)) };
+});
 
 for (const version of Object.keys(versions)) {
-    for (const [way, list] of Object.entries(transports)) {
-        test(`client ${version} by ${way}: text and binary both ways, acks, joins`, async (t) => {
-            const sp = await instance(t, { rules, login: false, settings: { 'gateway.workers': 4 } });
-            const socket = await connect(t, sp, version, { transports: list });
-            const second = await connect(t, sp, version, { transports: list });
-
-            if (way === 'upgrade') await until(() => engine(socket).transport.name === 'websocket', 'the upgrade');
-            assert.equal(engine(socket).transport.name, way === 'polling' ? 'polling' : 'websocket');
-            await converses(socket, version);
-            await ask(second, 'enter', 'blue');
-            const told = next(second, 'told');
-            assert.deepEqual(await ask(socket, 'tell', 'blue', bytes(1, 2), 'x'), [1]);
-            assert.deepEqual(plain(await told), ['ann', [1, 2], 'x']);
-        });
-
-        test(`client ${version} by ${way} comes back by itself to the next gateway`, async (t) => {
-            const sp = await instance(t, { rules, login: false });
-            const socket = await connect(t, sp, version, { transports: list, reconnection: true,
-                reconnectionDelay: 20, reconnectionDelayMax: 50 });
-            socket.removeAllListeners?.('error').removeAllListeners?.('connect_error');
-
-            const parted = next(socket, 'disconnect');
-            await sp.gateway.stop();
-            await parted;
-            const back = next(socket, 'connect');
-            await sp.startGateway();
-            await back;
-            await converses(socket, version);
-        });
-    }
-
     test(`client ${version} uses base64 where it is told to`, async (t) => {
         const sp = await instance(t, { rules, login: false });
         for (const list of Object.values(transports))
@@ -186,30 +93,10 @@ test('an Engine.IO 3 client that was refused keeps its transport, one of Engine.
     assert.deepEqual(await ask(other, 'who'), ['ann', {}]);
 });
 
-test('clients of all versions hear each other, by all transports, binary included', async (t) => {
-    const sp = await instance(t, { rules, login: false, settings: { 'gateway.workers': 4 } });
-    const crowd = [];
-    const names = new Map();
-    for (const version of Object.keys(versions))
-        for (const [way, list] of Object.entries(transports)) {
-            crowd.push(await connect(t, sp, version, { transports: list }));
-            names.set(crowd.at(-1), `${version} by ${way}`);
-        }
-    for (const [i, socket] of crowd.entries())
-        if (i % 3 === 2) await until(() => engine(socket).transport.name === 'websocket', 'the upgrade');
-    for (const socket of crowd) await ask(socket, 'enter', 'all');
-
-    const allSpeak = async (members, words) => {
-        for (const speaker of members) {
-            const heard = members.filter((socket) => socket !== speaker).map((socket) => next(socket, 'told').catch((error) =>
-                assert.fail(`${names.get(socket)} did not hear ${names.get(speaker)}: ${error.message}`)));
-            assert.deepEqual(await ask(speaker, 'tell', 'all', { b: bytes(9, 8, 4) }, words), [members.length - 1]);
-            for (const args of await Promise.all(heard)) assert.deepEqual(plain(args), ['ann', { b: [9, 8, 4] }, words]);
-        }
-    };
-    await allSpeak(crowd, 'plain');
-    await ask(crowd[0], 'leave', 'all'); /* 1.7 which polls */
-    await allSpeak(crowd.slice(1), 'grüße €');
+test('python3-socketio is told why it is refused', async (t) => {
+    const sp = await instance(t, { rules, login: false });
+    const refused = python(t, { url: sp.url, token: misSign(sp.token()) }, 'websocket');
+    await refused.logged(/^refused invalid signature invalid_token$/);
 });
 
 test('gateway.eio3 = false: old clients are told that their protocol is not served', async (t) => {
