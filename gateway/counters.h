@@ -12,7 +12,7 @@
 #define COUNTERS(C) \
  C(handshakes,              "Engine.IO sessions opened") \
  C(refused_connections,     "handshakes refused: gateway.limits.connections") \
- C(refused_descriptors,     "connections closed unread: no descriptor may be spent on them") \
+ C(refused_descriptors,     "connections closed unread, and upgrades refused: no descriptor may be spent on them") \
  C(refused_per_address,     "handshakes refused: gateway.limits.per_address") \
  C(refused_origins,         "requests refused: their Origin is not allowed") \
  C(refused_per_user,        "CONNECTs refused: gateway.limits.per_user") \

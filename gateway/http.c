@@ -48,6 +48,7 @@ struct http {
     int listen_fd, epoll_fd;
     uint64_t rests_until_ms; /* 0: it works */
     bool has_pending;        /* see above */
+    bool is_at_limit;        /* it accepts nothing until a connection ends, and is run after that */
 };
 
 /* A TCP connection, from accept to close or upgrade. */
@@ -76,7 +77,7 @@ struct request {
     void (*lost)(struct request *request);
     enum request_state state;
     bool has_body, keeps_body;
-    int fd; /* watched, or -1 */
+    int fd; /* watched while it waits; of an upgrade, the connection's second */
     char *body;
     size_t body_bytes, body_capacity;
     struct upgrade *upgrade;
@@ -169,25 +170,26 @@ static struct connection *connection_of(struct MHD_Connection *connection)
     return info ? info->socket_context : NULL;
 }
 
+static int connect_fd(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
 /* The connection is open and no longer HTTP. */
 static void upgraded(void *user, struct MHD_Connection *connection, void *context,
                      const char *first, size_t bytes, MHD_socket fd,
                      struct MHD_UpgradeResponseHandle *handle)
 {
     struct request *request = context;
+    struct upgrade *upgrade = request->upgrade;
     struct http *http = user;
-    int one = 1, ours = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int one = 1;
 
-    (void)connection;
-    if (ours < 0) {
-        log_error("cannot keep an upgraded connection: %s", strerror(errno));
-    } else {
-        struct upgrade *upgrade = request->upgrade;
-
-        request->upgrade = NULL;
-        setsockopt(ours, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        upgrade->opened(upgrade, ours, first, bytes);
-    }
+    (void)connection, (void)fd;
+    request->upgrade = NULL;
+    setsockopt(request->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    atomic_fetch_sub(&http->worker->gateway->descriptors, 1);
+    upgrade->opened(upgrade, request->fd, first, bytes);
     MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
     http->has_pending = true;
 }
@@ -368,8 +370,11 @@ static void request_completed(void *user, struct MHD_Connection *connection, voi
         return;
     assert(request->state != REQUEST_WAITING);
     routes_end(request);
-    if (request->upgrade)
+    if (request->upgrade) {
+        close(request->fd);
+        atomic_fetch_sub(&http->worker->gateway->descriptors, 1);
         request->upgrade->undo(request->upgrade);
+    }
     for (unsigned i = 0; i < request->n_headers; i++)
         free(request->header[i].value);
     free(request->body);
@@ -391,8 +396,7 @@ static void connection_changed(void *user, struct MHD_Connection *connection, vo
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         *context = tcp = memory_zeroed(1, sizeof *tcp);
         tcp->worker = http->worker;
-        tcp->fd =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        tcp->fd = connect_fd(connection);
         timer_arm(&http->worker->request, &tcp->deadline, http->worker->now_ms);
         atomic_fetch_add(&http->worker->gateway->descriptors, 1);
     } else if (tcp) {
@@ -400,6 +404,8 @@ static void connection_changed(void *user, struct MHD_Connection *connection, vo
         free(tcp);
         *context = NULL;
         atomic_fetch_sub(&http->worker->gateway->descriptors, 1);
+        http->has_pending |= http->is_at_limit;
+        http->is_at_limit = false;
     }
 }
 
@@ -445,7 +451,10 @@ static void log_library(void *user, const char *format, va_list arguments)
 
     vsnprintf(text, sizeof text, format, arguments);
     log_debug("libmicrohttpd: %s", text);
-    if (strstr(format, "resource limit") && !http->rests_until_ms && http->daemon)
+    if (!strstr(format, "resource limit") || !http->daemon)
+        return;
+    http->is_at_limit = true;
+    if (!http->rests_until_ms)
         rest(http);
 }
 
@@ -517,7 +526,7 @@ void http_run_pending(struct http *http)
         end_rest(http);
     if (http->rests_until_ms)
         return;
-    while (http->has_pending) {
+    while (http->has_pending && !http->rests_until_ms) {
         http->has_pending = false;
         MHD_run(http->daemon);
         MHD_run(http->daemon);
@@ -687,20 +696,35 @@ void http_answer(struct http *http, uint64_t number, const struct answer *answer
         request_answer(request, answer);
 }
 
+/* The descriptor that lives on is had before the 101: after that nobody could be told that there is
+ * none. */
 void request_upgrade(struct request *request, const char *accept, struct upgrade *upgrade)
 {
+    struct gateway *gateway = request->http->worker->gateway;
+    int ours = -1;
+
+    if (atomic_fetch_add(&gateway->descriptors, 1) < gateway->max_descriptors)
+        ours = fcntl(connect_fd(request->connection), F_DUPFD_CLOEXEC, 0);
+    if (ours < 0) {
+        atomic_fetch_sub(&gateway->descriptors, 1);
+        COUNT(request->http->worker, refused_descriptors);
+        upgrade->undo(upgrade);
+        request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
+                                                 .ends_connection = true});
+        return;
+    }
+    request_answer(request, &(struct answer){.status = MHD_HTTP_SWITCHING_PROTOCOLS});
+    request->fd = ours;
     request->upgrade = upgrade;
     request_add_header(request, "Upgrade", "websocket");
     request_add_header(request, "Sec-WebSocket-Accept", accept);
-    request_answer(request, &(struct answer){.status = MHD_HTTP_SWITCHING_PROTOCOLS});
 }
 
 void request_wait(struct request *request, void (*lost)(struct request *request))
 {
     struct worker *worker = request->http->worker;
 
-    request->fd =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    request->fd = connect_fd(request->connection);
     request->lost = lost;
     request->watch.ready = connection_gone;
     if (!worker_watch(worker, request->fd, EPOLLRDHUP | EPOLLONESHOT, &request->watch)) {

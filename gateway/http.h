@@ -79,9 +79,9 @@ bool request_is_answered(const struct request *request);
 void http_answer(struct http *http, uint64_t number, const struct answer *answer);
 
 /*
- * Answer 101.  When the connection is open, `opened` gets the descriptor, which is its own, and the
- * first bytes that came after the request; `undo` is called instead when it comes to nothing.  One
- * of them, once.
+ * Answer 101; or 503, when there is no descriptor for what comes after it.  When the connection is
+ * open, `opened` gets the descriptor, which is its own, and the first bytes that came after the
+ * request; `undo` is called instead when it comes to nothing.  One of them, once.
  */
 struct upgrade {
     void (*opened)(struct upgrade *upgrade, int fd, const void *first, size_t bytes);
