@@ -69,6 +69,7 @@ static const struct {
     {SETTING_login_max_body, KIB, MIB},
     {SETTING_login_refresh_lifetime, 0, 3650 * DAYS},
     {SETTING_login_refresh_idle, 1000, 3650 * DAYS},
+    {SETTING_login_audit_age, 0, 3650 * DAYS},
     {SETTING_gateway_workers, 0, 64},
     /* The two together are a browser's timer, which counts 31 bits of milliseconds. */
     {SETTING_gateway_ping_interval, 1, 10 * DAYS},

@@ -13,6 +13,7 @@
 
 #define MAIN_ID        0x53506f72
 #define REVOCATIONS_ID 0x53506f76
+#define AUDIT_ID       0x53506f61
 
 /* clang-format off */
 static const char *const main_steps[] = {
@@ -90,6 +91,7 @@ static const char *const main_statements[STATEMENTS] = {
     [USER_ADD]          = "INSERT INTO users (name, hash, claims, created_s, changed_s) VALUES (?1, ?2, ?3, ?4, ?4)",
     [USER_SET_HASH]     = "UPDATE users SET hash = ?2, changed_s = ?3 WHERE name = ?1",
     [USER_REPLACE_HASH] = "UPDATE users SET hash = ?3, changed_s = ?4 WHERE id = ?1 AND hash = ?2 AND NOT disabled",
+    [USER_SET_CLAIMS]   = "UPDATE users SET claims = ?2, changed_s = ?3 WHERE name = ?1",
     [USER_SET_DISABLED] = "UPDATE users SET disabled = ?2, changed_s = ?3 WHERE name = ?1",
     [USER_DELETE]       = "DELETE FROM users WHERE name = ?1",
 
@@ -163,6 +165,39 @@ static const char *const revocations_statements[REVOCATIONS_STATEMENTS] = {
 const struct schema schema_revocations = {
     "token.revocations", "; without it every token that was revoked is good again", REVOCATIONS_ID, 0640, false,
     revocations_steps, COUNT(revocations_steps), revocations_statements, REVOCATIONS_STATEMENTS};
+
+static const char *const audit_steps[] = {
+    /* `place`: the address as 16 bytes, by which networks are found. */
+    "PRAGMA application_id = " TEXT(AUDIT_ID) ";"
+    "CREATE TABLE events ("
+    "  id      INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  at_s    INTEGER NOT NULL,"
+    "  event   TEXT    NOT NULL,"
+    "  result  TEXT    NOT NULL,"
+    "  user    TEXT,"
+    "  subject BLOB,"
+    "  address TEXT,"
+    "  place   BLOB,"
+    "  actor   TEXT,"
+    "  detail  TEXT"
+    ") STRICT;",
+};
+
+static const char *const audit_statements[AUDIT_STATEMENTS] = {
+    [AUDIT_ADD]   = "INSERT INTO events (at_s, event, result, user, subject, address, place, actor, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [AUDIT_TRIM]  = "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?1)"
+                    " AND (id <= (SELECT max(id) FROM events) - ?2 OR at_s < ?3)",
+    [AUDIT_LIST]  = "SELECT * FROM (SELECT id, at_s, event, result, user, subject, address, actor, detail FROM events"
+                    " WHERE ((?1 IS NULL AND ?2 IS NULL) OR user = ?1 OR subject = ?2)"
+                    " AND (?3 IS NULL OR event = ?3 OR substr(event, 1, length(?3) + 1) = ?3 || ' ')"
+                    " AND (?4 IS NULL OR place BETWEEN ?4 AND ?5)"
+                    " AND at_s >= ?6 AND at_s < ?7 AND id > ?8 ORDER BY id DESC LIMIT ?9) ORDER BY id",
+    [AUDIT_COUNT] = "SELECT count(*) FROM events WHERE at_s < ?1",
+    [AUDIT_PRUNE] = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at_s < ?1 ORDER BY id LIMIT 10000)",
+};
+
+const struct schema schema_audit = {
+    "login.audit", "", AUDIT_ID, 0600, true, audit_steps, COUNT(audit_steps), audit_statements, AUDIT_STATEMENTS};
 /* clang-format on */
 
 static bool refuse(sqlite3 *sqlite, struct error *error)

@@ -22,7 +22,7 @@ struct schema {
     const char *const *statements;
     int n_statements;
 };
-extern const struct schema schema_main, schema_revocations;
+extern const struct schema schema_main, schema_revocations, schema_audit;
 
 /* The users and what belongs to them. */
 enum statement {
@@ -31,6 +31,7 @@ enum statement {
     USER_ADD,
     USER_SET_HASH,
     USER_REPLACE_HASH,
+    USER_SET_CLAIMS,
     USER_SET_DISABLED,
     USER_DELETE,
     SESSION_ADD,
@@ -77,6 +78,16 @@ enum revocations_statement {
     REVOCATION_SET_LONGEST,
     REVOCATION_VERSION,
     REVOCATIONS_STATEMENTS
+};
+
+/* Who did what. */
+enum audit_statement {
+    AUDIT_ADD,
+    AUDIT_TRIM,
+    AUDIT_LIST,
+    AUDIT_COUNT,
+    AUDIT_PRUNE,
+    AUDIT_STATEMENTS
 };
 
 /*

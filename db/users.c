@@ -160,6 +160,22 @@ enum db_result users_replace_hash(struct database *database, struct user *user, 
     return result;
 }
 
+enum db_result users_set_claims(struct database *database, const char *name, const json_t *claims,
+                                int64_t now_s)
+{
+    sqlite3_stmt *set = database->statements[USER_SET_CLAIMS];
+    char *text = json_dumps(claims, JSON_COMPACT);
+    enum db_result result;
+
+    assert(json_is_object(claims));
+    sqlite3_bind_text(set, 1, name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(set, 2, text, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(set, 3, now_s);
+    result = database_write(database, set);
+    free(text);
+    return result;
+}
+
 enum db_result users_set_disabled(struct database *database, const char *name, bool disabled,
                                   int64_t now_s)
 {

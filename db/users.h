@@ -38,6 +38,8 @@ enum db_result users_set_hash(struct database *database, const char *name, const
  * were deleted, disabled or given another. */
 enum db_result users_replace_hash(struct database *database, struct user *user, const char *hash,
                                   int64_t now_s);
+enum db_result users_set_claims(struct database *database, const char *name, const json_t *claims,
+                                int64_t now_s);
 enum db_result users_set_disabled(struct database *database, const char *name, bool disabled,
                                   int64_t now_s);
 enum db_result users_delete(struct database *database, const char *name);

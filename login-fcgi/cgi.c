@@ -66,12 +66,13 @@ static bool send_answer(const struct answer *answer, bool with_body)
            (!with_body || output_write(answer->body, answer->body_bytes));
 }
 
-static void serve(const struct service *service, struct request *request, struct answer *answer)
+static void serve(const struct service *service, struct recorder *recorder, struct request *request,
+                  struct answer *answer)
 {
     struct error error;
     struct stores stores;
 
-    if (stores_open(&stores, service->config, &error)) {
+    if (stores_open(&stores, service->config, recorder, &error)) {
         routes_answer(service, &stores, request, answer);
     } else {
         log_error("%s", error.text);
@@ -80,14 +81,17 @@ static void serve(const struct service *service, struct request *request, struct
     stores_close(&stores);
 }
 
-static struct service *read_service(const char *path, struct answer *answer)
+static struct service *read_service(const char *path, struct recorder **recorder,
+                                    struct answer *answer)
 {
     struct service *service = NULL;
     struct error error;
 
     if (!path) {
         answer_error(answer, 400, "the query is not of the form name=value");
-    } else if (!(service = service_read(path, &error))) {
+    } else if (!(service = service_read(path, &error)) ||
+               !(*recorder = recorder_open(service->config, false, &error))) {
+        service_put(&service);
         log_error("%s", error.text);
         answer_error(answer, 500, "the login service is not configured");
     }
@@ -110,7 +114,8 @@ int cgi_run(const char *path)
 {
     struct answer answer;
     struct request request;
-    struct service *service = read_service(path, &answer);
+    struct recorder *recorder = NULL;
+    struct service *service = read_service(path, &recorder, &answer);
     uint64_t timeout_s =
         service ? (service->config->login_timeout + 999) / 1000 : TIMEOUT_WITHOUT_CONFIG_S;
     size_t left;
@@ -126,11 +131,13 @@ int cgi_run(const char *path)
     }
     alarm(0);
     if (service)
-        serve(service, &request, &answer);
+        serve(service, recorder, &request, &answer);
     alarm((unsigned)timeout_s);
     sent = send_answer(&answer, strcmp(request.method, "HEAD") != 0);
     answer_wipe(&answer);
     request_fini(&request);
+    close(STDOUT_FILENO); /* the answer ends here, and need not wait for the audit */
+    recorder_close(&recorder);
     service_put(&service);
     return sent ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -75,6 +75,7 @@ struct fcgi {
     pthread_mutex_t lock;                /* of the lists */
     struct connections waiting, claimed; /* who has waited longest stands first */
     size_t n_waiting;
+    struct recorder *recorder;
     size_t n_workers;
     struct worker workers[];
 };
@@ -309,7 +310,7 @@ static bool worker_start(struct worker *worker, const struct config *config, str
     int failed;
 
     FCGX_InitRequest(&worker->stream, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    if (!stores_open(&worker->stores, config, error))
+    if (!stores_open(&worker->stores, config, worker->fcgi->recorder, error))
         return false;
     failed = pthread_create(&worker->thread, NULL, worker_run, worker);
     if (failed)
@@ -353,6 +354,9 @@ static bool start(struct fcgi *fcgi, const struct config *config, struct error *
     if (fcgi->ready < 0 || fcgi->stop < 0 ||
         epoll_ctl(fcgi->ready, EPOLL_CTL_ADD, fcgi->listener, &event))
         return error_set(error, "cannot wait for connections: %s", strerror(errno));
+    fcgi->recorder = recorder_open(config, true, error);
+    if (!fcgi->recorder)
+        return false;
     for (size_t i = 0; i < fcgi->n_workers; i++)
         if (!worker_start(&fcgi->workers[i], config, error))
             return false;
@@ -407,6 +411,7 @@ void fcgi_stop(struct fcgi **stopped, bool accept_rest)
     eventfd_write(fcgi->stop, 1);
     for (size_t i = 0; i < fcgi->n_workers; i++)
         join(fcgi, &fcgi->workers[i]);
+    recorder_close(&fcgi->recorder);
     while ((connection = TAILQ_FIRST(&fcgi->waiting))) {
         connection_claim(fcgi, connection);
         connection_close(fcgi, connection);

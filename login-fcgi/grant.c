@@ -29,6 +29,15 @@ static const char *client_of(const struct request *request)
     return *request->client ? request->client : "nowhere";
 }
 
+static void note(const struct grant *grant, enum log_level level, const char *event,
+                 const char *result, const char *user)
+{
+    recorder_note(
+        grant->stores->recorder, level,
+        &(struct audit_event){
+            .event = event, .result = result, .user = user, .address = client_of(grant->request)});
+}
+
 static struct session_terms terms_of(const struct config *config)
 {
     return (struct session_terms){(int64_t)(config->login_refresh_lifetime / 1000),
@@ -114,9 +123,7 @@ static void end_reused(struct grant *grant, const struct session *session, int64
 {
     struct error error;
 
-    log_warning("refresh: a token of %s that was used before came again from %s; session %lld has "
-                "ended",
-                session->user, client_of(grant->request), (long long)session->id);
+    note(grant, LOG_LEVEL_WARNING, "refresh", "reused token", session->user);
     if (sessions_end(grant->stores->database, grant->stores->revocations, session->id, now_s,
                      &error))
         refuse(grant);
@@ -131,19 +138,23 @@ static void answer_result(struct grant *grant, enum session_result result,
     case SESSION_OK:
         break;
     case SESSION_REFUSED:
-        log_info("refresh: refused, no such token, from %s", client_of(grant->request));
+        note(grant, LOG_LEVEL_INFO, "refresh",
+             session->is_disabled ? "disabled"
+             : session->is_over   ? "ended session"
+                                  : "unknown token",
+             session->user);
         refuse(grant);
         break;
     case SESSION_REUSED:
         end_reused(grant, session, now_s);
         break;
     case SESSION_BUSY:
-        log_info("refresh: refused, %s has too many tokens, from %s", session->user,
-                 client_of(grant->request));
+        note(grant, LOG_LEVEL_INFO, "refresh", "too many tokens", session->user);
         answer_error(grant->answer, 429, "too many tokens of this session are alive");
         grant->answer->retry_after_s = 60;
         break;
     case SESSION_FAILED:
+        note(grant, LOG_LEVEL_INFO, "refresh", "failed", session->user);
         grant_give_up(grant->answer, "cannot refresh", database_error(grant->stores->database));
         break;
     }
@@ -157,14 +168,16 @@ static void use(struct grant *grant, const struct session *session, const struct
     enum session_result result;
     char next[SESSION_REFRESH_SIZE];
 
-    if (!issue(grant, user, &issued))
+    if (!issue(grant, user, &issued)) {
+        note(grant, LOG_LEVEL_INFO, "refresh", "failed", user->name);
         return;
+    }
     result = sessions_refresh(grant->stores->database, grant->refresh, &terms, &issued.token, now_s,
                               next);
     if (result == SESSION_OK) {
         memcpy(grant->refresh, next, sizeof next);
         answer_grant(grant, &issued, true);
-        log_info("refresh: %s from %s", user->name, client_of(grant->request));
+        note(grant, LOG_LEVEL_INFO, "refresh", NULL, user->name);
     } else {
         answer_result(grant, result, session, now_s);
     }
@@ -242,8 +255,7 @@ static void logout(struct grant *grant, bool all)
     else
         grant_give_up(grant->answer, "cannot log out", error.text);
     if (is_done && session.user)
-        log_info("logout: %s from %s%s", session.user, client_of(grant->request),
-                 all ? ", everywhere" : "");
+        note(grant, LOG_LEVEL_INFO, all ? "logout all" : "logout", NULL, session.user);
     if (is_done && grant->service->config->login_refresh_cookie)
         answer_set_cookie(grant->answer, NULL, 0);
     session_fini(&session);
@@ -267,14 +279,17 @@ bool grant_begin(const struct service *service, struct stores *stores, const str
     enum session_result result;
     struct issued issued;
 
-    if (!issue(&grant, user, &issued))
+    if (!issue(&grant, user, &issued)) {
+        note(&grant, LOG_LEVEL_INFO, "login", "failed", user->name);
         return true;
+    }
     result = sessions_begin(stores->database, user, client_of(request), &terms, &issued.token,
                             clock_wall_s(), has_refresh ? grant.refresh : NULL);
     if (result == SESSION_OK) {
-        log_info("login: %s from %s", user->name, client_of(request));
+        note(&grant, LOG_LEVEL_INFO, "login", NULL, user->name);
         answer_grant(&grant, &issued, has_refresh);
     } else if (result == SESSION_FAILED) {
+        note(&grant, LOG_LEVEL_INFO, "login", "failed", user->name);
         grant_give_up(answer, "cannot begin a session", database_error(stores->database));
     }
     sodium_memzero(grant.refresh, sizeof grant.refresh);

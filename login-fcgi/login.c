@@ -6,7 +6,6 @@
 #include "login-fcgi/login.h"
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "db/password.h"
 #include "db/sessions.h"
 #include "db/throttle.h"
@@ -26,6 +25,19 @@ struct attempt {
     const struct field *username, *password, *fresh; /* fresh: the new password, or NULL */
     const char *client;
 };
+
+/* Who it was stands in the log where there is such a user.  A name that is nobody's does not, for
+ * people type passwords there: the audit has a keyed hash of it. */
+static void note(const struct attempt *attempt, const struct user *user,
+                 const struct throttle_attempt *throttle, const char *result)
+{
+    recorder_note(attempt->stores->recorder, LOG_LEVEL_INFO,
+                  &(struct audit_event){.event = attempt->fresh ? "password" : "login",
+                                        .result = result,
+                                        .user = user ? user->name : NULL,
+                                        .subject = user || !throttle ? NULL : throttle->subject,
+                                        .address = attempt->client});
+}
 
 static void refuse(struct answer *answer)
 {
@@ -56,47 +68,42 @@ static bool change(const struct attempt *attempt, struct user *user)
         !sessions_end_user(database, attempt->stores->revocations, user, clock_wall_s(), &error))
         result = DB_FAILED;
     sodium_memzero(hash, sizeof hash);
+    if (result != DB_OK)
+        note(attempt, user, NULL, result == DB_FAILED ? "failed" : "changed meanwhile");
     if (result == DB_FAILED)
         grant_give_up(attempt->answer, "cannot change a password", error.text);
     else if (result == DB_NOT_FOUND)
         refuse(attempt->answer);
     else
-        log_info("password: %s has a new one, from %s", user->name, attempt->client);
+        note(attempt, user, NULL, NULL);
     return result == DB_OK;
 }
 
-static void accept(const struct attempt *attempt, struct user *user)
+static void admit(const struct attempt *attempt, struct user *user)
 {
     if (attempt->fresh && !change(attempt, user))
         return;
     if (grant_begin(attempt->service, attempt->stores, user, attempt->request, attempt->answer))
         return;
-    log_info("login: refused, %s was changed meanwhile, from %s", user->name, attempt->client);
+    note(attempt, user, NULL, "changed meanwhile");
     refuse(attempt->answer);
 }
 
-/* Who it was, for the log.  A name that is nobody's is not: people type passwords there. */
-static const char *name_of(const struct user *user)
+static void refuse_to_guess(const struct attempt *attempt, unsigned wait_s)
 {
-    return user ? user->name : "an unknown user";
-}
-
-static void refuse_to_guess(const struct attempt *attempt, const struct user *user, unsigned wait_s)
-{
-    log_info("login: refused, too many attempts for %s from %s", name_of(user), attempt->client);
     answer_error(attempt->answer, 429, "too many attempts; come again later");
     attempt->answer->retry_after_s = wait_s;
 }
 
-static void log_refusal(const struct attempt *attempt, const struct user *user,
-                        enum password_result result)
+static const char *reason_of(const struct user *user, enum password_result result, bool is_busy)
 {
+    if (is_busy)
+        return "busy";
+    if (result == PASSWORD_FAILED)
+        return "failed";
     if (!user)
-        log_info("login: refused, unknown user, from %s", attempt->client);
-    else if (result == PASSWORD_WRONG)
-        log_info("login: refused, wrong password for %s from %s", user->name, attempt->client);
-    else
-        log_info("login: refused, %s is disabled, from %s", user->name, attempt->client);
+        return "unknown user";
+    return result == PASSWORD_WRONG ? "wrong password" : "disabled";
 }
 
 /* What the hash says, once it is our turn to hash; `is_busy`: it never was. */
@@ -129,6 +136,8 @@ static void decide(const struct attempt *attempt, struct user *user,
                                     : is_right                ? THROTTLE_RIGHT
                                                               : THROTTLE_WRONG;
 
+    if (!is_right)
+        note(attempt, user, throttle, reason_of(user, result, is_busy));
     if (throttle_settle(database, throttle, outcome, fingerprint, clock_wall_s()) != DB_OK) {
         grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
     } else if (is_busy) {
@@ -138,9 +147,8 @@ static void decide(const struct attempt *attempt, struct user *user,
         grant_give_up(attempt->answer, "cannot verify a password",
                       "no memory, or the hash is in no known form");
     } else if (is_right) {
-        accept(attempt, user);
+        admit(attempt, user);
     } else {
-        log_refusal(attempt, user, result);
         refuse(attempt->answer);
     }
 }
@@ -157,9 +165,11 @@ static void try(const struct attempt *attempt, struct user *user)
         decide(attempt, user, &throttle);
         break;
     case THROTTLE_WAIT:
-        refuse_to_guess(attempt, user, wait_s);
+        note(attempt, user, &throttle, "throttled");
+        refuse_to_guess(attempt, wait_s);
         break;
     case THROTTLE_FAILED:
+        note(attempt, user, NULL, "failed");
         grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
         break;
     }
@@ -175,8 +185,10 @@ static void find_and_try(const struct attempt *attempt)
         found = users_find(database, attempt->username->text, &user);
     if (found == DB_OK || found == DB_NOT_FOUND)
         try(attempt, found == DB_OK ? &user : NULL);
-    else
+    else {
+        note(attempt, NULL, NULL, "failed");
         grant_give_up(attempt->answer, "cannot look up a user", database_error(database));
+    }
     if (found == DB_OK)
         user_fini(&user);
 }

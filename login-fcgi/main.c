@@ -81,8 +81,8 @@ static int check(const struct config *config, const char *path)
 {
     struct error error;
     struct stores stores;
-    bool is_sound =
-        stores_open(&stores, config, &error) && net_listen_check(config->login_listen, &error);
+    bool is_sound = stores_open(&stores, config, NULL, &error) &&
+                    net_listen_check(config->login_listen, &error);
 
     stores_close(&stores);
     if (!is_sound)

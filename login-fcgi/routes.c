@@ -102,7 +102,7 @@ static void answer_route(const struct service *service, const struct route *rout
         answer->allow = route->allow;
     } else if ((is_asking || strcmp(request->method, "POST") == 0) &&
                origin_is_foreign(service->config, request)) {
-        log_info("login: refused, a page of another site, from %s", request->client);
+        log_info("request refused: a page of another site, address %s", request->client);
         answer_error(answer, 403, "pages of this origin may not do this; see login.origins");
     } else if (is_asking) {
         answer_preflight(answer);

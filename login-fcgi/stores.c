@@ -19,9 +19,11 @@ static struct turnstile *open_turnstile(const struct config *config, struct erro
     return turnstile_open(path, places, error);
 }
 
-bool stores_open(struct stores *stores, const struct config *config, struct error *error)
+bool stores_open(struct stores *stores, const struct config *config, struct recorder *recorder,
+                 struct error *error)
 {
-    *stores = (struct stores){.database = database_open(config->login_database, false, error)};
+    *stores = (struct stores){.database = database_open(config->login_database, false, error),
+                              .recorder = recorder};
     if (!stores->database)
         return false;
     stores->revocations = revocations_open(config->token_revocations, false,

@@ -44,7 +44,8 @@ export function folder(t) {
 }
 
 export function removeFolder(dir) {
-    fs.rmSync(dir, { recursive: true, force: true });
+    /* Again, where a service that is stopped only afterwards has just made a file in it. */
+    fs.rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
     folders.delete(dir);
 }
 

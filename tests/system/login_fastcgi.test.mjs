@@ -166,7 +166,7 @@ test('without REQUEST_URI the path is SCRIPT_NAME and PATH_INFO', async (t) => {
 test('a peer\'s bytes are escaped in the log', async (t) => {
     const { ask, login } = await setUp(t);
     checkAnswer(await ask(loginRequest({ params: { REMOTE_ADDR: 'x\nsallyport-login: login: root \x1b[2J' } })), 200);
-    await login.logged(/login: ann from x\\x0asallyport-login: login: root \\x1b\[2J$/);
+    await login.logged(/login accepted: address x\\x0asallyport-login: login: root \\x1b\[2J, user ann$/);
     assert.equal(login.lines.length, 2);
 });
 

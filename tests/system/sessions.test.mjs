@@ -57,7 +57,7 @@ test('a token that comes again after the grace ends the session, and its tokens'
     for (const each of [second, retried])
         assert.equal(checkAnswer(await refresh(each.refresh_token), 400).error, 'invalid_grant');
     assert.equal(sessions().length, 0);
-    await login.logged(/refresh: a token of ann that was used before came again from 127\.0\.0\.1; session 1 has ended/);
+    await login.logged(/refresh refused: reused token, address 127\.0\.0\.1, user ann$/);
 });
 
 test('who logs out has no session, and whoever was disabled has none either', async (t) => {

@@ -43,8 +43,8 @@ test('who guesses on is told when to come again, whether the user exists or not'
         const change = await post(name, 'correct horse', '/password', { new_password: 'x' });
         checkAnswer(change, 429);
     }
-    await login.logged(/login: refused, too many attempts for ann from 127\.0\.0\.1$/);
-    await login.logged(/login: refused, too many attempts for an unknown user from 127\.0\.0\.1$/);
+    await login.logged(/login refused: throttled, address 127\.0\.0\.1, user ann$/);
+    await login.logged(/login refused: throttled, address 127\.0\.0\.1$/);
     made.cli(['throttle', 'clear', 'ann']);
     made.cli(['throttle', 'clear', '127.0.0.0/24']);
     checkAnswer(await post('ann', 'correct horse'), 200);

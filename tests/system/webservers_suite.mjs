@@ -91,7 +91,7 @@ export function suite(kind) {
             /* The address is the peer's, whatever the peer says. */
             await login(web, right, { 'X-Forwarded-For': '203.0.113.7' }, { localAddress: '127.0.0.5' });
             const said = () => web.logs() + (sp.login?.output() ?? '');
-            await until(() => said().includes('login: ann from 127.0.0.5'), 'the login to be logged');
+            await until(() => said().includes('login accepted: address 127.0.0.5, user ann'), 'the login to be logged');
             assert.ok(!said().includes('from 203.0.113.7'));
 
             /* Too long, by the service's own measure: the connection lives, but for Apache, which ends it in good order. */
