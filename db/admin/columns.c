@@ -4,11 +4,15 @@
 #include "common/log.h"
 #include "common/memory.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
+
+/* Columns that would be narrower on average say too little. */
+#define LEAST_WIDTH 10
 
 /* Characters, not bytes; one that is twice as wide is not known here. */
 static size_t width(const char *text)
@@ -49,7 +53,7 @@ void columns_add_time(struct columns *columns, int64_t at_s)
     time_t at = (time_t)at_s;
     struct tm parts;
 
-    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", gmtime_r(&at, &parts));
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", gmtime_r(&at, &parts));
     columns_add(columns, text);
 }
 
@@ -61,23 +65,124 @@ void columns_add_number(struct columns *columns, int64_t number)
     columns_add(columns, text);
 }
 
-/* The last column is not filled up: no line ends in spaces. */
+/* How many characters a line of the terminal has; 0: there is none. */
+static size_t terminal_width(void)
+{
+    struct winsize size;
+
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+}
+
+/* https://no-color.org */
+static bool is_plain(void)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    return (no && *no) || !term || strcmp(term, "dumb") == 0 || !isatty(STDOUT_FILENO);
+}
+
+static void print_bold(const char *text)
+{
+    printf(is_plain() ? "%s" : "\x1b[1m%s\x1b[0m", text);
+}
+
+/* Up to so many characters; how many they were. */
+static size_t print_cell(const char *cell, size_t most, bool is_bold)
+{
+    size_t n = width(cell) > most ? most - 1 : most, used = 0;
+    const char *end = cell;
+    char *shown;
+
+    for (; *end && used < n; end++)
+        used += (end[1] & 0xc0) != 0x80;
+    shown = memory_copy(cell, (size_t)(end - cell));
+    if (is_bold)
+        print_bold(shown);
+    else
+        fputs(shown, stdout);
+    free(shown);
+    if (!*end)
+        return used;
+    fputs("…", stdout);
+    return used + 1;
+}
+
+/* Filled up only before what is not empty: no line ends in spaces. */
+static void print_row(const struct columns *columns, const char *const *cells, const size_t *widths,
+                      bool is_head)
+{
+    size_t lacking = 0;
+
+    for (size_t i = 0; i < columns->n_columns; i++) {
+        if (*cells[i])
+            printf("%*s", (int)lacking, "");
+        lacking = *cells[i]
+                      ? widths[i] + 2 -
+                            print_cell(cells[i], widths[i], is_head || (!columns->heads && i == 0))
+                      : lacking + widths[i] + 2;
+    }
+    putchar('\n');
+}
+
+static void print_list(const struct columns *columns, const char *const *cells)
+{
+    size_t widths[2] = {0, SIZE_MAX - 2};
+
+    for (size_t i = 0; i < columns->n_columns; i++)
+        widths[0] = width(columns->heads[i]) > widths[0] ? width(columns->heads[i]) : widths[0];
+    for (size_t i = 0; i < columns->n_columns; i++)
+        print_row(&(struct columns)COLUMNS_PAIRS,
+                  (const char *const[]){columns->heads[i], cells[i]}, widths, false);
+    putchar('\n');
+}
+
+static void measure(struct columns *columns, const char *cell, size_t column)
+{
+    if (width(cell) > columns->widest[column])
+        columns->widest[column] = width(cell);
+}
+
+/* From the widest, one by one. */
+static void fit(const struct columns *columns, size_t room, size_t widths[COLUMNS_MAX])
+{
+    size_t n = columns->n_columns, sum = 2 * (n - 1);
+
+    for (size_t i = 0; i < n; i++)
+        sum += widths[i] = columns->widest[i];
+    for (; room && columns->heads && sum > room; sum--) {
+        size_t widest = 0;
+
+        for (size_t i = 1; i < n; i++)
+            widest = widths[i] > widths[widest] ? i : widest;
+        widths[widest]--;
+    }
+}
+
 void columns_print(struct columns *columns)
 {
-    size_t widest[COLUMNS_MAX] = {0}, n = columns->n_columns;
+    size_t n = columns->n_columns, room = terminal_width(), widths[COLUMNS_MAX];
+    bool as_list = columns->heads && room && room / n < LEAST_WIDTH;
+    const char *const *cells = (const char *const *)columns->cells;
 
+    for (size_t i = 0; i < n && columns->heads; i++)
+        measure(columns, columns->heads[i], i);
     for (size_t i = 0; i < columns->n_cells; i++)
-        if (width(columns->cells[i]) > widest[i % n])
-            widest[i % n] = width(columns->cells[i]);
-    for (size_t i = 0; i < columns->n_cells; i++) {
-        char *cell = columns->cells[i];
-        bool is_last = i % n == n - 1;
-
-        printf("%s%*s", cell, is_last ? 0 : (int)(widest[i % n] + 2 - width(cell)), "");
-        if (is_last)
-            putchar('\n');
-        free(cell);
+        measure(columns, cells[i], i % n);
+    fit(columns, room, widths);
+    if (columns->heads && !columns->is_begun && !as_list)
+        print_row(columns, columns->heads, widths, true);
+    for (size_t i = 0; i < columns->n_cells; i += n) {
+        if (as_list)
+            print_list(columns, cells + i);
+        else
+            print_row(columns, cells + i, widths, false);
     }
+    for (size_t i = 0; i < columns->n_cells; i++)
+        free(columns->cells[i]);
     free(columns->cells);
-    *columns = (struct columns){.n_columns = n};
+    columns->cells = NULL;
+    columns->n_cells = 0;
+    columns->is_begun = true;
 }

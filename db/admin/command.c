@@ -9,18 +9,20 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "common/spelling.h"
+#include "db/admin/instance.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STANDARD_CONFIG "/etc/sallyport/sallyport.conf"
 
 static const struct command *const nouns[] = {init_commands,    user_commands,     token_commands,
-                                              session_commands, throttle_commands, db_commands,
-                                              key_commands,     config_commands};
+                                              session_commands, throttle_commands, audit_commands,
+                                              db_commands,      key_commands,      config_commands};
 #define NOUNS (sizeof nouns / sizeof *nouns)
 
 /* clang-format off */
@@ -40,6 +42,17 @@ static const struct {
     [OPTION_NAME]           = {"--name",           "NAME",       false, "the key's id; standard: one made of the date"},
     [OPTION_ACTIVATE]       = {"--activate",       NULL,         false, "let it sign from now on"},
     [OPTION_FORCE]          = {"--force",          NULL,         false, "even if tokens that are still alive are refused then"},
+    [OPTION_LINES]          = {"-n",               "N",          false, "the last N; standard: 20 of tail, 1000 of search"},
+    [OPTION_FOLLOW]         = {"--follow",         NULL,         false, "go on with what is added, until it is interrupted"},
+    [OPTION_USER]           = {"--user",           "NAME",       false, "of this user, or of a name typed at a login that is nobody's"},
+    [OPTION_NETWORK]        = {"--network",        "ADDRESS",    false, "from this address or network, as in 192.0.2.0/24"},
+    [OPTION_EVENT]          = {"--event",          "EVENT",      false, "such as login, refresh, \"user add\", or user for all of those"},
+    [OPTION_SINCE]          = {"--since",          "TIME",       false, "such as 2h (ago), 2026-11-23, \"2026-11-23 15:04\" (UTC)"},
+    [OPTION_UNTIL]          = {"--until",          "TIME",       false, "up to this, in the same forms"},
+    [OPTION_OLDER_THAN]     = {"--older-than",     "DURATION",   false, "such as 30d"},
+    [OPTION_IF_NOT_EXISTS]  = {"--if-not-exists",  NULL,         false, "leave one that exists as it is, and succeed"},
+    [OPTION_DRY_RUN]        = {"--dry-run",        NULL,         false, "say what would be done, and do nothing"},
+    [OPTION_YES]            = {"--yes",            NULL,         false, "do not ask"},
     [OPTION_JSON]           = {"--json",           NULL,         false, "answer with one line of JSON"},
 };
 /* clang-format on */
@@ -84,6 +97,43 @@ enum command_status command_misused(const struct request *request, const char *f
     refuse(COMMAND_USAGE, see, format, arguments);
     va_end(arguments);
     return COMMAND_USAGE;
+}
+
+bool command_is_confirmed(const struct request *request, const char *format, ...)
+{
+    va_list arguments;
+    char answer[16] = "";
+
+    if (request_has(request, OPTION_YES) || request_has(request, OPTION_DRY_RUN) ||
+        !isatty(STDIN_FILENO))
+        return true;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputs("? [y/N] ", stderr);
+    if (fgets(answer, sizeof answer, stdin) &&
+        (strcasecmp(answer, "y\n") == 0 || strcasecmp(answer, "yes\n") == 0))
+        return true;
+    fputs("nothing was changed\n", stderr);
+    return false;
+}
+
+bool command_read_duration(const char *text, int64_t *seconds)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    char *end;
+    long number = strtol(text, &end, 10);
+
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (*text >= '0' && *text <= '9' && number > 0 && number <= 100000000 &&
+            *end == units[i].unit && !end[1]) {
+            *seconds = number * units[i].seconds;
+            return true;
+        }
+    return false;
 }
 
 void command_print_json(json_t *value)
@@ -237,6 +287,37 @@ static enum command_status read_option(struct request *request, char **argv, int
     return add_value(request, i, equals ? equals + 1 : argv[++*at]);
 }
 
+static bool takes_words(const struct command *command)
+{
+    return command->operand && strstr(command->operand, "...");
+}
+
+/* The operand, or where the command takes more one of those. */
+static enum command_status read_word(struct request *request, const char *word)
+{
+    const char *operand = request->command->operand;
+
+    if (!operand || (request->operand && !takes_words(request->command)))
+        return command_misused(request, "there is %s",
+                               operand ? "a second operand" : "no operand to it");
+    if (!request->operand) {
+        request->operand = word;
+    } else {
+        request->words =
+            memory_resize(request->words, request->n_words + 1, sizeof *request->words);
+        request->words[request->n_words++] = word;
+    }
+    return COMMAND_DONE;
+}
+
+/* Where more words may follow an operand, one may be -word. */
+static bool is_option(const struct request *request, const char *word)
+{
+    bool may_be_word = request->operand && takes_words(request->command);
+
+    return word[0] == '-' && word[1] && (word[1] == '-' || !may_be_word);
+}
+
 static enum command_status read_arguments(struct request *request, char **argv)
 {
     const struct command *command = request->command;
@@ -246,13 +327,10 @@ static enum command_status read_arguments(struct request *request, char **argv)
     for (int i = 0; argv[i] && status == COMMAND_DONE; i++) {
         if (!only_operands && strcmp(argv[i], "--") == 0)
             only_operands = true;
-        else if (!only_operands && argv[i][0] == '-' && argv[i][1])
+        else if (!only_operands && is_option(request, argv[i]))
             status = read_option(request, argv, &i);
-        else if (!command->operand || request->operand)
-            status = command_misused(request, "there is %s",
-                                     command->operand ? "a second operand" : "no operand to it");
         else
-            request->operand = argv[i];
+            status = read_word(request, argv[i]);
     }
     if (status == COMMAND_DONE && command->operand && command->operand[0] != '[' &&
         !request->operand)
@@ -262,6 +340,14 @@ static enum command_status read_arguments(struct request *request, char **argv)
             status =
                 command_misused(request, "%s %s is missing", options[i].name, options[i].value);
     return status;
+}
+
+/* Or has begun to.  Without the words that would change something it only shows. */
+static bool has_acted(const struct request *request, enum command_status status)
+{
+    return request->command->takes & ACTS && !request_has(request, OPTION_DRY_RUN) &&
+           (status == COMMAND_DONE || status == COMMAND_FAILED) &&
+           (request->n_words || !takes_words(request->command));
 }
 
 static enum command_status run(struct request *request, char **argv)
@@ -276,8 +362,13 @@ static enum command_status run(struct request *request, char **argv)
     status = read_arguments(request, argv);
     if (status == COMMAND_DONE)
         status = request->command->run(request);
+    if (status == COMMAND_DONE && request_has(request, OPTION_DRY_RUN))
+        fputs("nothing was changed: --dry-run\n", stderr);
+    if (has_acted(request, status))
+        instance_audit(request, argv, status);
     for (int i = 0; i < OPTIONS; i++)
         free(request->options[i].values);
+    free(request->words);
     return status;
 }
 
@@ -315,7 +406,7 @@ static enum command_status find_noun(struct request *request, char **argv)
 /* What stands before the command. */
 static enum command_status read_line(char **argv)
 {
-    struct request request = {.config = STANDARD_CONFIG};
+    struct request request = {.config = STANDARD_CONFIG, .started_by = getuid()};
 
     for (argv++; *argv && **argv == '-'; argv++) {
         if (is_help(*argv)) {

@@ -8,11 +8,8 @@
 
 static void print_table(const struct config *config, const struct setting *settings, size_t n)
 {
-    struct columns columns = {.n_columns = 3};
+    struct columns columns = COLUMNS("SETTING", "VALUE", "FROM");
 
-    columns_add(&columns, "SETTING");
-    columns_add(&columns, "VALUE");
-    columns_add(&columns, "FROM");
     for (size_t i = 0; i < n; i++) {
         columns_add(&columns, settings[i].name);
         columns_add(&columns, config_show_value(config, i));

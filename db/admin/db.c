@@ -76,8 +76,8 @@ static enum command_status migrate(const struct request *request)
 /* clang-format off */
 const struct command db_commands[] = {
     {"db", "check",   NULL,     TAKES(OPTION_JSON), 0, "say whether the databases are sound", check},
-    {"db", "backup",  "FOLDER", TAKES(OPTION_JSON), 0, "copy the databases, while they are used, into a folder", backup},
-    {"db", "migrate", NULL,     TAKES(OPTION_JSON), 0, "bring the databases up to this program's schema, after a copy", migrate},
+    {"db", "backup",  "FOLDER", ACTS | TAKES(OPTION_JSON), 0, "copy the databases, while they are used, into a folder", backup},
+    {"db", "migrate", NULL,     ACTS | TAKES(OPTION_JSON), 0, "bring the databases up to this program's schema, after a copy", migrate},
     {0},
 };
 /* clang-format on */

@@ -2,13 +2,16 @@
 #include "db/admin/instance.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/memory.h"
+#include "db/audit.h"
 #include "db/sessions.h"
 
 #include <errno.h>
 #include <grp.h>
 #include <libgen.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,19 +35,23 @@ bool instance_become_owner(const char *folder, struct error *error)
                      (unsigned)status.st_uid, folder, strerror(errno));
 }
 
+static bool own_folder(const struct config *config, struct error *error)
+{
+    char *path = memory_copy(config->login_database, strlen(config->login_database));
+    bool owns = instance_become_owner(dirname(path), error);
+
+    free(path);
+    return owns;
+}
+
 enum command_status instance_read(const struct request *request, struct instance *instance)
 {
     struct error error;
-    char *path;
-    bool owns;
 
     *instance = (struct instance){.config = config_read(request->config, &error)};
-    if (!instance->config)
-        return command_refuse(COMMAND_FAILED, "%s", error.text);
-    path = memory_copy(instance->config->login_database, strlen(instance->config->login_database));
-    owns = instance_become_owner(dirname(path), &error);
-    free(path);
-    return owns ? COMMAND_DONE : command_refuse(COMMAND_FAILED, "%s", error.text);
+    if (instance->config && own_folder(instance->config, &error))
+        return COMMAND_DONE;
+    return command_refuse(COMMAND_FAILED, "%s", error.text);
 }
 
 enum command_status instance_open(const struct request *request, struct instance *instance)
@@ -81,6 +88,82 @@ enum command_status instance_revoke_user(const struct instance *instance, const 
     return command_refuse(COMMAND_FAILED,
                           "%s, but the tokens issued before are still good: %s; do it again", done,
                           error.text);
+}
+
+static struct database *open_audit(const struct config *config, struct error *error)
+{
+    char path[PATH_MAX];
+
+    return audit_path(config, path, error) ? audit_open(path, error) : NULL;
+}
+
+struct database *instance_open_audit(const struct instance *instance)
+{
+    struct error error;
+    struct database *audit = open_audit(instance->config, &error);
+
+    if (!audit)
+        command_refuse(COMMAND_FAILED, "%s", error.text);
+    return audit;
+}
+
+/* Who started us; behind sudo or su, who logged in (proc(5)). */
+static void name_actor(uid_t started_by, char name[128])
+{
+    FILE *file = fopen("/proc/self/loginuid", "re");
+    const struct passwd *user = getpwuid(started_by);
+    unsigned login = UINT_MAX;
+    int used = user ? snprintf(name, 128, "%.60s", user->pw_name)
+                    : snprintf(name, 128, "user id %u", (unsigned)started_by);
+
+    if (file && fscanf(file, "%u", &login) == 1 && login != UINT_MAX && login != started_by &&
+        (user = getpwuid(login)))
+        snprintf(name + used, 128 - (size_t)used, " (login %.50s)", user->pw_name);
+    if (file)
+        fclose(file);
+}
+
+static bool write_act(const char *config_path, const struct audit_event *event, struct error *error)
+{
+    struct instance instance = {.config = config_read(config_path, error)};
+    struct database *audit = NULL;
+    struct audit_bounds bounds;
+    bool is_written = false;
+
+    if (instance.config && own_folder(instance.config, error))
+        audit = open_audit(instance.config, error);
+    if (audit) {
+        bounds = audit_bounds_of(instance.config);
+        is_written = audit_write(audit, event, 1, &bounds, event->at_s) == DB_OK ||
+                     error_set(error, "%s", database_error(audit));
+    }
+    database_close(&audit);
+    instance_close(&instance);
+    return is_written;
+}
+
+void instance_audit(const struct request *request, char **words, enum command_status status)
+{
+    const struct command *command = request->command;
+    char name[64], detail[512] = "", actor[128];
+    bool names_user = request->operand && strstr("user session token", command->noun);
+    const struct audit_event event = {.at_s = clock_wall_s(),
+                                      .event = name,
+                                      .result = status == COMMAND_DONE ? "ok" : "failed",
+                                      .user = names_user ? request->operand : NULL,
+                                      .actor = actor,
+                                      .detail = detail};
+    struct error error;
+
+    snprintf(name, sizeof name, "%s%s%s", command->noun, command->verb ? " " : "",
+             command->verb ? command->verb : "");
+    for (size_t used = 0; *words; words++)
+        if (*words != event.user && used < sizeof detail)
+            used += (size_t)snprintf(detail + used, sizeof detail - used, "%s%s", used ? " " : "",
+                                     *words);
+    name_actor(request->started_by, actor);
+    if (!write_act(request->config, &event, &error) && status == COMMAND_DONE)
+        log_warning("done, but it is not in the audit: %s", error.text);
 }
 
 enum command_status instance_status(const struct instance *instance, enum db_result result,

@@ -37,6 +37,13 @@ struct user;
 enum command_status instance_revoke_user(const struct instance *instance, const struct user *user,
                                          const char *done);
 
+/* The audit that the config names.  NULL: the reason has been said. */
+struct database *instance_open_audit(const struct instance *instance);
+
+/* What was done, or failed halfway, stands in the audit: by whom of the system's users, and with
+ * which words.  That it cannot be written is said, and changes nothing else. */
+void instance_audit(const struct request *request, char **words, enum command_status status);
+
 /* The status of a call that answered `result`, and what there is to say of user `name`. */
 enum command_status instance_status(const struct instance *instance, enum db_result result,
                                     const char *name);

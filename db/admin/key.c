@@ -154,16 +154,13 @@ static void list_key(struct columns *columns, json_t *list, const struct key *ke
 static void print_list(const struct request *request, const struct config *config,
                        const struct keyring *keyring, const char *signing)
 {
-    static const char *const heads[] = {"KEY", "ALGORITHM", "USE", "TOKENS UNTIL"};
-    struct columns columns = {.n_columns = sizeof heads / sizeof *heads};
+    struct columns columns = COLUMNS("KEY", "ALGORITHM", "USE", "TOKENS UNTIL");
     json_t *list = json_array();
     const struct key *key;
     struct error error;
     int64_t end_s = 0;
     bool is_known = find_last_end(config, &end_s, &error);
 
-    for (size_t i = 0; i < columns.n_columns; i++)
-        columns_add(&columns, heads[i]);
     for (size_t i = 0; (key = keyring_at(keyring, i)) != NULL; i++)
         list_key(&columns, list, key, strcmp(key->id, signing) == 0,
                  is_known && keyring_can_sign(config->keys, key) ? end_s : NEVER);
@@ -236,6 +233,9 @@ static enum command_status retire(const struct request *request, const struct co
     if (!(keyring_signing_name(config->keys, signing, &error) && strcmp(signing, key->id) == 0) &&
         !request_has(request, OPTION_FORCE) && is_in_use(config, key))
         return COMMAND_FAILED;
+    if (request_has(request, OPTION_FORCE) &&
+        !command_is_confirmed(request, "Remove the key %s, and refuse what it signed", key->id))
+        return COMMAND_FAILED;
     if (!keyring_retire(config->keys, key->id, &error))
         return command_refuse(COMMAND_FAILED, "%s", error.text);
     return COMMAND_DONE;
@@ -278,12 +278,12 @@ static enum command_status key_show_command(const struct request *request)
 
 /* clang-format off */
 const struct command key_commands[] = {
-    {"key", "generate", NULL,   TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), 0,
+    {"key", "generate", NULL,   ACTS | TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), 0,
      "make a key and print its name; it verifies at once, and signs once it is activated", key_make_command},
-    {"key", "import",   "FILE", TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), TAKES(OPTION_ALGORITHM),
+    {"key", "import",   "FILE", ACTS | TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), TAKES(OPTION_ALGORITHM),
      "take a key from a PEM file: both halves, or the public one alone", key_make_command},
-    {"key", "activate", "NAME", 0, 0, "let this key sign from now on", key_activate_command},
-    {"key", "retire",   "NAME", TAKES(OPTION_FORCE), 0, "remove a key that signs no more, once its tokens have ended", key_retire_command},
+    {"key", "activate", "NAME", ACTS, 0, "let this key sign from now on", key_activate_command},
+    {"key", "retire",   "NAME", ACTS | TAKES(OPTION_FORCE) | TAKES(OPTION_YES), 0, "remove a key that signs no more, once its tokens have ended", key_retire_command},
     {"key", "list",     NULL,   TAKES(OPTION_JSON), 0, "the keys, and which of them signs", key_list_command},
     {"key", "show",     "NAME", TAKES(OPTION_JSON), 0, "the key as a JWK, without what is secret", key_show_command},
     {.noun = NULL},

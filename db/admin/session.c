@@ -36,14 +36,11 @@ static void list_columns(const struct session_row *row, void *context)
 
 static enum db_result print_list(const struct request *request, struct database *database)
 {
-    static const char *const heads[] = {"ID", "USER", "FROM", "SINCE", "LAST", "REFRESH UNTIL"};
-    struct columns columns = {.n_columns = sizeof heads / sizeof *heads};
+    struct columns columns = COLUMNS("ID", "USER", "FROM", "SINCE", "LAST", "REFRESH UNTIL");
     bool as_json = request_has(request, OPTION_JSON);
     json_t *list = json_array();
     enum db_result result;
 
-    for (size_t i = 0; i < columns.n_columns && !as_json; i++)
-        columns_add(&columns, heads[i]);
     result = sessions_list(database, request->operand, clock_wall_s(),
                            as_json ? list_json : list_columns,
                            as_json ? (void *)list : (void *)&columns);
@@ -134,7 +131,7 @@ static enum command_status session_revoke(const struct request *request)
 /* clang-format off */
 const struct command session_commands[] = {
     {"session", "list",   "[USER]",   TAKES(OPTION_JSON), 0, "show the sessions, of one user or all", session_list},
-    {"session", "revoke", "USER|JTI", TAKES(OPTION_JSON), 0, "end all sessions of a user, or the one with that token", session_revoke},
+    {"session", "revoke", "USER|JTI", ACTS | TAKES(OPTION_JSON), 0, "end all sessions of a user, or the one with that token", session_revoke},
     {0},
 };
 /* clang-format on */

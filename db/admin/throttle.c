@@ -104,14 +104,12 @@ static void add_row(const struct throttle_row *row, void *context)
 
 static enum db_result print_list(const struct request *request, struct database *database)
 {
-    static const char *const heads[] = {"USER", "NETWORK", "FAILURES", "WAITS (s)", "LAST"};
-    struct names names = {.database = database, .columns.n_columns = 5};
+    struct names names = {.database = database,
+                          .columns = COLUMNS("USER", "NETWORK", "FAILURES", "WAITS (s)", "LAST")};
     enum db_result result = read_names(&names);
 
     if (request_has(request, OPTION_JSON))
         names.json = json_array();
-    for (size_t i = 0; i < 5 && !names.json; i++)
-        columns_add(&names.columns, heads[i]);
     if (result == DB_OK)
         result = throttle_list(database, clock_wall_s(), add_row, &names);
     if (!names.json)
@@ -134,12 +132,15 @@ static enum command_status list(const struct request *request)
 }
 
 /* What has a slash is a network, as `throttle list` shows it. */
-static enum command_status clear_one(const struct instance *instance, const char *operand)
+static enum command_status clear_one(const struct request *request, const struct instance *instance)
 {
+    const char *operand = request->operand;
     unsigned char subject[THROTTLE_SUBJECT_BYTES];
     bool is_network = operand && strchr(operand, '/');
     enum db_result result = DB_OK;
 
+    if (!operand && !command_is_confirmed(request, "Forget all failed logins, of everybody"))
+        return COMMAND_FAILED;
     if (operand && !is_network)
         result = throttle_subject(instance->database, operand, subject);
     if (result == DB_OK)
@@ -156,7 +157,7 @@ static enum command_status clear(const struct request *request)
     enum command_status status = instance_open(request, &instance);
 
     if (status == COMMAND_DONE)
-        status = clear_one(&instance, request->operand);
+        status = clear_one(request, &instance);
     instance_close(&instance);
     return status;
 }
@@ -164,7 +165,7 @@ static enum command_status clear(const struct request *request)
 /* clang-format off */
 const struct command throttle_commands[] = {
     {"throttle", "list",  NULL,             TAKES(OPTION_JSON), 0, "show the failed logins that are counted, and who has to wait", list},
-    {"throttle", "clear", "[USER|NETWORK]", 0,                  0, "forget what is counted, of one or of all", clear},
+    {"throttle", "clear", "[USER|NETWORK]", ACTS | TAKES(OPTION_YES), 0, "forget what is counted, of one or of all", clear},
     {0},
 };
 /* clang-format on */

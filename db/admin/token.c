@@ -27,24 +27,11 @@ static struct token_policy policy_of(const struct config *config)
 static enum command_status read_lifetime(const struct request *request, const struct config *config,
                                          int64_t *lifetime_s)
 {
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     const char *text = request_value(request, OPTION_LIFETIME);
-    char *end;
-    long number;
 
     *lifetime_s = (int64_t)(config->token_lifetime / 1000);
-    if (!text)
+    if (!text || command_read_duration(text, lifetime_s))
         return COMMAND_DONE;
-    number = strtol(text, &end, 10);
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (*text >= '0' && *text <= '9' && number > 0 && number <= 100000000 &&
-            *end == units[i].unit && !end[1]) {
-            *lifetime_s = number * units[i].seconds;
-            return COMMAND_DONE;
-        }
     return command_misused(request, "--lifetime \"%s\" is no duration such as 30s, 15m, 5h or 7d",
                            text);
 }
@@ -169,7 +156,7 @@ static void add_json(struct columns *columns, const char *head, const json_t *va
 static void print_verdict(const struct request *request, json_t *header, json_t *claims,
                           enum token_result result, const char *message)
 {
-    struct columns columns = {.n_columns = 2};
+    struct columns columns = COLUMNS_PAIRS;
     char verdict[1100];
 
     if (request_has(request, OPTION_JSON)) {
@@ -229,7 +216,7 @@ static enum command_status token_inspect(const struct request *request)
 
 /* clang-format off */
 const struct command token_commands[] = {
-    {"token", "issue",   "USER", JSON | TAKES(OPTION_LIFETIME), 0, "print a token for a user", token_issue_command},
+    {"token", "issue",   "USER", ACTS | JSON | TAKES(OPTION_LIFETIME), 0, "print a token for a user", token_issue_command},
     {"token", "inspect", NULL,   JSON,                          0, "say what a token on stdin holds, and whether it verifies", token_inspect},
     {0},
 };

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/memory.h"
 #include "common/token.h"
+#include "db/connection.h"
 #include "db/users.h"
 
 #include <sodium.h>
@@ -16,6 +17,9 @@
 /* A third more in base64, and the registered claims: a token stays well below its longest. */
 #define CLAIMS_MAX_BYTES 4096
 
+#define ROLES          "roles"
+#define ROLE_MAX_BYTES 64
+
 /* ---- what is printed ------------------------------------------------------------------------ */
 
 static json_t *user_json(const struct user *user)
@@ -25,12 +29,31 @@ static json_t *user_json(const struct user *user)
                      "changed", (json_int_t)user->changed_s, "claims", user->claims);
 }
 
+/* A list with commas; "" where there is none. */
+static void add_roles(struct columns *columns, const json_t *roles)
+{
+    char text[CLAIMS_MAX_BYTES] = "";
+    size_t used = 0, i;
+    const json_t *role;
+
+    json_array_foreach(roles, i, role) if (used < sizeof text) used +=
+        (size_t)snprintf(text + used, sizeof text - used, "%s%s", i ? ", " : "",
+                         json_is_string(role) ? json_string_value(role) : "?");
+    columns_add(columns, text);
+}
+
+/* Without the roles, which stand by themselves. */
 static void add_claims(struct columns *columns, const struct user *user)
 {
-    char *text = json_dumps(user->claims, JSON_COMPACT);
+    json_t *others = json_copy(user->claims);
+    char *text;
 
-    columns_add(columns, text ? text : "");
+    if (json_is_array(json_object_get(others, ROLES)))
+        json_object_del(others, ROLES);
+    text = json_dumps(others, JSON_COMPACT);
+    columns_add(columns, text && json_object_size(others) ? text : "");
     free(text);
+    json_decref(others);
 }
 
 static void add_user(struct columns *columns, const struct user *user)
@@ -39,33 +62,64 @@ static void add_user(struct columns *columns, const struct user *user)
     columns_add(columns, user->name);
     columns_add(columns, user->disabled ? "disabled" : "enabled");
     columns_add_time(columns, user->created_s);
-    columns_add_time(columns, user->changed_s);
+    add_roles(columns, json_object_get(user->claims, ROLES));
     add_claims(columns, user);
 }
 
-static void add_heads(struct columns *columns)
+static void print_pairs(const struct user *user)
 {
-    static const char *const heads[] = {"ID", "NAME", "STATE", "CREATED", "CHANGED", "CLAIMS"};
+    struct columns columns = COLUMNS_PAIRS;
 
-    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
-        columns_add(columns, heads[i]);
-    columns->n_columns = sizeof heads / sizeof *heads;
+    columns_add(&columns, "name");
+    columns_add(&columns, user->name);
+    columns_add(&columns, "id");
+    columns_add_number(&columns, user->id);
+    columns_add(&columns, "state");
+    columns_add(&columns, user->disabled ? "disabled" : "enabled");
+    columns_add(&columns, "created");
+    columns_add_time(&columns, user->created_s);
+    columns_add(&columns, "changed");
+    columns_add_time(&columns, user->changed_s);
+    columns_add(&columns, "roles");
+    add_roles(&columns, json_object_get(user->claims, ROLES));
+    columns_add(&columns, "claims");
+    add_claims(&columns, user);
+    columns_print(&columns);
 }
 
 static void print_user(const struct request *request, const struct user *user)
 {
-    struct columns columns = {0};
-
-    if (request_has(request, OPTION_JSON)) {
+    if (request_has(request, OPTION_JSON))
         command_print_json(user_json(user));
-        return;
-    }
-    add_heads(&columns);
-    add_user(&columns, user);
-    columns_print(&columns);
+    else
+        print_pairs(user);
 }
 
 /* ---- what is read --------------------------------------------------------------------------- */
+
+static bool role_is_valid(const char *role)
+{
+    return *role && strlen(role) <= ROLE_MAX_BYTES &&
+           role[strspn(role, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                             "_.:/@-")] == '\0';
+}
+
+static bool roles_are_valid(const json_t *roles)
+{
+    bool are_valid = json_is_array(roles);
+    const json_t *role;
+    size_t i;
+
+    json_array_foreach(roles, i, role) are_valid =
+        are_valid && json_is_string(role) && role_is_valid(json_string_value(role));
+    return are_valid;
+}
+
+static bool is_reserved(const char *name)
+{
+    return token_claim_is_reserved(name) || strcmp(name, USERS_ID_CLAIM) == 0 ||
+           strcmp(name, "kid") == 0 || strcmp(name, "token") == 0;
+}
 
 static enum command_status check_claims(const struct request *request, const json_t *claims)
 {
@@ -76,8 +130,13 @@ static enum command_status check_claims(const struct request *request, const jso
     {
         if (!*name)
             return command_misused(request, "a claim without a name");
-        if (token_claim_is_reserved(name) || strcmp(name, USERS_ID_CLAIM) == 0)
+        if (is_reserved(name))
             return command_misused(request, "the claim \"%s\" is set by Sallyport itself", name);
+        if (strcmp(name, ROLES) == 0 && !roles_are_valid(value))
+            return command_misused(request,
+                                   "the claim \"roles\" is a list of roles, each 1 to %d letters, "
+                                   "digits and _.:/@-; see `sallyport user roles --help`",
+                                   ROLE_MAX_BYTES);
     }
     if (json_dumpb(claims, NULL, 0, JSON_COMPACT) > CLAIMS_MAX_BYTES)
         return command_misused(request, "the claims are longer than %d bytes", CLAIMS_MAX_BYTES);
@@ -157,26 +216,27 @@ static enum command_status find_and_print(const struct request *request,
     return status;
 }
 
+/* One that exists is found before a password is asked for in vain. */
 static enum command_status add(const struct request *request, const struct instance *instance,
                                const json_t *claims)
 {
+    bool may_exist = request_has(request, OPTION_IF_NOT_EXISTS);
     char hash[PASSWORD_HASH_SIZE];
     struct user user;
     enum db_result result = users_find(instance->database, request->operand, &user);
-    enum command_status status;
+    enum command_status status = COMMAND_DONE;
 
-    if (result == DB_OK) { /* before a password is asked for in vain */
+    if (result == DB_OK)
         user_fini(&user);
-        return instance_status(instance, DB_EXISTS, request->operand);
-    }
-    if (result == DB_FAILED)
-        return instance_status(instance, result, request->operand);
-    status = read_hash(request, hash);
-    if (status == COMMAND_DONE)
-        status = instance_status(
-            instance, users_add(instance->database, request->operand, hash, claims, clock_wall_s()),
-            request->operand);
+    else if (result == DB_NOT_FOUND)
+        status = read_hash(request, hash);
+    if (result == DB_NOT_FOUND && status == COMMAND_DONE)
+        result = users_add(instance->database, request->operand, hash, claims, clock_wall_s());
+    else if (result == DB_OK)
+        result = DB_EXISTS;
     sodium_memzero(hash, sizeof hash);
+    if (status == COMMAND_DONE && !(result == DB_EXISTS && may_exist))
+        status = instance_status(instance, result, request->operand);
     return status == COMMAND_DONE ? find_and_print(request, instance) : status;
 }
 
@@ -215,12 +275,11 @@ static bool list_columns(const struct user *user, void *context)
 
 static enum db_result print_list(const struct request *request, struct database *database)
 {
-    struct columns columns = {0};
+    struct columns columns = COLUMNS("ID", "NAME", "STATE", "CREATED", "ROLES", "CLAIMS");
     enum db_result result;
     json_t *list;
 
     if (!request_has(request, OPTION_JSON)) {
-        add_heads(&columns);
         result = users_list(database, list_columns, &columns);
         columns_print(&columns);
         return result;
@@ -337,8 +396,24 @@ static enum command_status user_enable(const struct request *request)
     return status;
 }
 
-/* Disabled before, so that it can be done again where it fails halfway.  What is printed is the
- * user as they were. */
+/* What is printed is the user as they were. */
+static enum command_status delete (const struct request *request, const struct instance *instance,
+                                   struct user *user) {
+    bool only_says = request_has(request, OPTION_DRY_RUN);
+    enum command_status status = find(request, instance, user);
+
+    if (status == COMMAND_DONE && !command_is_confirmed(request, "Delete the user %s for good",
+                                                        user->name)) return COMMAND_FAILED;
+    if (status != COMMAND_DONE || only_says) return status;
+    user_fini(user);
+    status = disable(request, instance, user);
+    return status == COMMAND_DONE
+               ? instance_status(instance, users_delete(instance->database, request->operand),
+                                 request->operand)
+               : status;
+}
+
+/* Disabled before, so that it can be done again where it fails halfway. */
 static enum command_status user_delete(const struct request *request)
 {
     struct instance instance;
@@ -346,10 +421,7 @@ static enum command_status user_delete(const struct request *request)
     enum command_status status = instance_open(request, &instance);
 
     if (status == COMMAND_DONE)
-        status = disable(request, &instance, &user);
-    if (status == COMMAND_DONE)
-        status = instance_status(&instance, users_delete(instance.database, request->operand),
-                                 request->operand);
+        status = delete (request, &instance, &user);
     if (status == COMMAND_DONE)
         print_user(request, &user);
     user_fini(&user);
@@ -357,19 +429,135 @@ static enum command_status user_delete(const struct request *request)
     return status;
 }
 
+/* ---- claims and roles ----------------------------------------------------------------------- */
+
+/* NAME=TEXT, NAME:=JSON, or -NAME to remove it. */
+static enum command_status set_claim(const struct request *request, json_t *claims,
+                                     const char *word)
+{
+    const char *equals = strchr(word, '=');
+    bool removes = *word == '-', as_json = equals && equals > word && equals[-1] == ':';
+    enum command_status status = COMMAND_DONE;
+    json_t *value = NULL;
+    char *name;
+
+    if (!removes && !equals)
+        return command_misused(request, "\"%s\": CLAIM=TEXT, CLAIM:=JSON or -CLAIM is needed",
+                               word);
+    name = removes ? memory_copy(word + 1, strlen(word + 1))
+                   : memory_copy(word, (size_t)(equals - word) - as_json);
+    if (strcmp(name, ROLES) == 0)
+        status = command_misused(request, "the roles are set by `sallyport user roles`");
+    else if (removes)
+        json_object_del(claims, name);
+    else if (!(value = as_json
+                           ? json_loads(equals + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL)
+                           : json_string(equals + 1)))
+        status = command_misused(request, "the value of \"%s\" is not %s", name,
+                                 as_json ? "JSON" : "UTF-8");
+    else if (json_object_set_new(claims, name, value) < 0)
+        status = command_misused(request, "the claim \"%s\" is not UTF-8", name);
+    free(name);
+    return status;
+}
+
+/* +ROLE or -ROLE; a role is there once. */
+static enum command_status set_role(const struct request *request, json_t *claims, const char *word)
+{
+    json_t *roles = json_object_get(claims, ROLES), *role;
+    size_t i;
+
+    if ((*word != '+' && *word != '-') || !role_is_valid(word + 1))
+        return command_misused(request,
+                               "\"%s\": +ROLE or -ROLE is needed, of 1 to %d letters, digits and "
+                               "_.:/@-",
+                               word, ROLE_MAX_BYTES);
+    if (!json_is_array(roles)) {
+        roles = json_array();
+        json_object_set_new(claims, ROLES, roles);
+    }
+    json_array_foreach(roles, i, role) if (json_is_string(role) &&
+                                           strcmp(json_string_value(role), word + 1) == 0)
+    {
+        json_array_remove(roles, i);
+        break;
+    }
+    if (*word == '+')
+        json_array_append_new(roles, json_string(word + 1));
+    if (json_array_size(roles) == 0)
+        json_object_del(claims, ROLES);
+    return COMMAND_DONE;
+}
+
+/* In one transaction: two who change claims at once both do. */
+static enum command_status change_claims(
+    const struct request *request, const struct instance *instance,
+    enum command_status (*set)(const struct request *request, json_t *claims, const char *word),
+    struct user *user)
+{
+    enum command_status status = find(request, instance, user);
+    enum db_result result = DB_OK;
+
+    for (size_t i = 0; i < request->n_words && status == COMMAND_DONE; i++)
+        status = set(request, user->claims, request->words[i]);
+    if (status == COMMAND_DONE)
+        status = check_claims(request, user->claims);
+    if (status == COMMAND_DONE && !request_has(request, OPTION_DRY_RUN) && request->n_words)
+        result = users_set_claims(instance->database, user->name, user->claims, clock_wall_s());
+    return status == COMMAND_DONE ? instance_status(instance, result, request->operand) : status;
+}
+
+static enum command_status edit_claims(const struct request *request,
+                                       enum command_status (*set)(const struct request *request,
+                                                                  json_t *claims, const char *word))
+{
+    struct instance instance;
+    struct user user = {0};
+    enum command_status status = instance_open(request, &instance);
+
+    if (status == COMMAND_DONE)
+        status = instance_status(&instance, database_begin(instance.database), "");
+    if (status == COMMAND_DONE) {
+        status = change_claims(request, &instance, set, &user);
+        if (database_end(instance.database, status == COMMAND_DONE ? DB_OK : DB_NOT_FOUND) ==
+            DB_FAILED)
+            status = instance_status(&instance, DB_FAILED, "");
+    }
+    if (status == COMMAND_DONE)
+        print_user(request, &user);
+    user_fini(&user);
+    instance_close(&instance);
+    return status;
+}
+
+static enum command_status user_set(const struct request *request)
+{
+    if (request->n_words == 0)
+        return command_misused(request, "CLAIM=TEXT is missing");
+    return edit_claims(request, set_claim);
+}
+
+static enum command_status user_roles(const struct request *request)
+{
+    return edit_claims(request, set_role);
+}
+
 #define JSON     TAKES(OPTION_JSON)
 #define PASSWORD TAKES(OPTION_PASSWORD_STDIN)
 #define CLAIMS   (TAKES(OPTION_CLAIM) | TAKES(OPTION_CLAIMS))
+#define DRY_RUN  TAKES(OPTION_DRY_RUN)
 
 /* clang-format off */
 const struct command user_commands[] = {
-    {"user", "add",     "NAME", JSON | PASSWORD | CLAIMS, 0, "add a user", user_add},
-    {"user", "list",    NULL,   JSON,                     0, "show all users", user_list},
-    {"user", "show",    "NAME", JSON,                     0, "show one user", user_show},
-    {"user", "passwd",  "NAME", JSON | PASSWORD,          0, "change a user's password, and end their tokens", user_passwd},
-    {"user", "disable", "NAME", JSON,                     0, "let a user log in no more, and end their tokens", user_disable},
-    {"user", "enable",  "NAME", JSON,                     0, "let a user log in again", user_enable},
-    {"user", "delete",  "NAME", JSON,                     0, "delete a user", user_delete},
+    {"user", "add",     "NAME", JSON | ACTS | PASSWORD | CLAIMS | TAKES(OPTION_IF_NOT_EXISTS), 0, "add a user", user_add},
+    {"user", "list",    NULL,   JSON,                   0, "show all users", user_list},
+    {"user", "show",    "NAME", JSON,                   0, "show one user", user_show},
+    {"user", "set",     "NAME CLAIM=TEXT...", JSON | ACTS | DRY_RUN, 0, "change what tokens say of a user; CLAIM:=JSON, -CLAIM removes", user_set},
+    {"user", "roles",   "NAME [+ROLE|-ROLE...]", JSON | ACTS | DRY_RUN, 0, "give a user roles, or take them", user_roles},
+    {"user", "passwd",  "NAME", JSON | ACTS | PASSWORD, 0, "change a user's password, and end their tokens", user_passwd},
+    {"user", "disable", "NAME", JSON | ACTS,            0, "let a user log in no more, and end their tokens", user_disable},
+    {"user", "enable",  "NAME", JSON | ACTS,            0, "let a user log in again", user_enable},
+    {"user", "delete",  "NAME", JSON | ACTS | DRY_RUN | TAKES(OPTION_YES), 0, "delete a user", user_delete},
     {0},
 };
 /* clang-format on */
