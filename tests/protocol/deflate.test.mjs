@@ -177,6 +177,73 @@ test('Engine.IO 3: the packet type of binary is inside what is compressed', asyn
     }
 });
 
+/* What people send (Autobahn 12): nothing but structure, prose, and what cannot be compressed. */
+const kinds = {
+    json: (size) => JSON.stringify(Array.from({ length: size / 40 }, (_, i) => ({ id: i, name: `user ${i}`, online: i % 3 > 0 }))),
+    prose: (size) => 'Es war einmal ein König, der hatte einen großen Wald bei seinem Schloß. '.repeat(size / 60),
+    noise: (size) => crypto.randomBytes(size),
+    picture: (size) => Uint8Array.from({ length: size }, (_, i) => (i & 63) * (i >> 10)),
+};
+const sized = (kind, size) => Buffer.concat([Buffer.from('4'), Buffer.from(kinds[kind](size)), Buffer.alloc(size, ' ')]).subarray(0, size);
+
+function fragments(opcode, bytes, size) {
+    const frames = [];
+    for (let at = 0; at === 0 || at < bytes.length; at += size)
+        frames.push(frame(at === 0 ? opcode : 0, bytes.subarray(at, at + size), { rsv: at === 0 ? RSV1 : 0, fin: at + size >= bytes.length }));
+    return frames;
+}
+
+test('messages of 16 bytes to 128 KiB, of many kinds, in fragments of many sizes (Autobahn 12)', async (t) => {
+    const sp = await start(t, { 'gateway.limits.max_payload': 131_072 });
+    const raw = await open(t, sp);
+    for (const kind of Object.keys(kinds)) {
+        for (const size of [16, 64, 256, 1024, 4096, 8192, 16_384, 32_768, 65_536, 131_072]) {
+            let text = sized(kind, size);
+            if (kind === 'prose') text = Buffer.from(text.toString().replace(/\ufffd/g, '')); // cut inside a letter
+            const opcode = kind === 'json' || kind === 'prose' ? TEXT : BINARY;
+            const bytes = deflated(text);
+            for (const n of [Infinity, 256, 1024, 65_536].filter((each) => each === Infinity || each < bytes.length)) {
+                raw.send(...fragments(opcode, bytes, n));
+                await answers(raw, opcode, text, size >= 1024 && kind !== 'noise');
+            }
+        }
+    }
+});
+
+/* Offers, and whether one of them is accepted (Autobahn 13). */
+const offers = {
+    'permessage-deflate': true,
+    'permessage-deflate; server_no_context_takeover': true,
+    'permessage-deflate; client_no_context_takeover': true,
+    'permessage-deflate; server_max_window_bits=9': false,
+    'permessage-deflate; server_max_window_bits=15': false,
+    'permessage-deflate; server_no_context_takeover; server_max_window_bits=9': false,
+    'permessage-deflate; server_no_context_takeover; server_max_window_bits=15': false,
+    'permessage-deflate; server_no_context_takeover; server_max_window_bits=9, permessage-deflate; server_no_context_takeover, permessage-deflate': true,
+    'permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=12': false,
+};
+for (let bits = 8; bits <= 15; bits++) {
+    offers[`permessage-deflate; client_max_window_bits=${bits}`] = true;
+    offers[`permessage-deflate; client_no_context_takeover; client_max_window_bits="${bits}"; server_no_context_takeover`] = true;
+    offers[`permessage-deflate; server_max_window_bits=${bits}; client_max_window_bits`] = false;
+    offers[`permessage-deflate; server_max_window_bits=${bits}, permessage-deflate; client_max_window_bits=${bits}`] = true;
+}
+
+test('whatever window the client has, messages go in both directions, or as they are (Autobahn 13)', async (t) => {
+    const sp = await start(t);
+    for (const [offer, isAccepted] of Object.entries(offers)) {
+        const raw = await open(t, sp, offer);
+        assert.equal(extensions(raw), isAccepted ? accepted : undefined, offer);
+        const windowBits = Math.max(9, Number(offer.match(/client_max_window_bits="?(\d+)/)?.[1] ?? 15)); // zlib has no 8
+        for (const size of [16, 1024, 40_000]) {
+            const text = sized('json', size);
+            const bytes = zlib.deflateRawSync(text, { windowBits, memLevel: 1 + size % 9, finishFlush: zlib.constants.Z_SYNC_FLUSH });
+            raw.send(...(isAccepted ? fragments(TEXT, bytes.subarray(0, -4), 500) : [frame(TEXT, text)]));
+            await answers(raw, TEXT, text, isAccepted && size >= 1024);
+        }
+    }
+});
+
 test('the client of node: with threshold 0, in both directions, text and binary', async (t) => {
     const sp = await start(t);
     const ws = new WebSocket(`ws://127.0.0.1:${sp.port}/engine.io/?EIO=4&transport=websocket`, { perMessageDeflate: { threshold: 0 } });

@@ -1,5 +1,6 @@
 /* RFC 6455 against an echo on the gateway's own transport: families of cases as Autobahn has them. */
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import test from 'node:test';
 import { instance } from '../lib.mjs';
 import { close, connect, frame } from './frames.mjs';
@@ -63,7 +64,7 @@ const after = (first, ...rest) => Buffer.concat([first, ...rest]);
 const broken = {
     'a reserved bit': frame(TEXT, '4', { rsv: 1 }), 'a compressed message nobody agreed on': frame(TEXT, '4', { rsv: 4 }),
     'reserved bits in a ping': frame(PING, '', { rsv: 2 }),
-    'no mask': frame(TEXT, '4', { mask: false }), 'an unmasked ping': frame(PING, '', { mask: false }),
+    'no mask': frame(TEXT, '4', { mask: false }), 'an unmasked ping': frame(PING, '', { mask: false }), 'a fragmented pong': frame(PONG, '', { fin: false }),
     'a fragmented ping': frame(PING, 'x', { fin: false }), 'a long ping': frame(PING, 'x'.repeat(126)),
     'a long pong': frame(PONG, 'x'.repeat(126)), 'a fragmented close': frame(8, '', { fin: false }),
     'a long close': frame(8, Buffer.concat([Buffer.from([3, 232]), Buffer.alloc(124, 'x')])),
@@ -153,6 +154,100 @@ test('tiny fragments and pings without end are bounded', async (t) => {
     const other = await open(t, sp);
     other.send(...Array.from({ length: 5000 }, () => frame(PING, '')));
     assert.equal(await other.closeCode(), 1008);
+});
+
+const whole = (opcode, bytes, size = Infinity) => {
+    const frames = [];
+    for (let at = 0; at === 0 || at < bytes.length; at += size)
+        frames.push(frame(at === 0 ? opcode : 0, bytes.subarray(at, at + size), { fin: at + size >= bytes.length }));
+    return Buffer.concat(frames);
+};
+const letters = (size) => Buffer.from(`4${'the same line, '.repeat(Math.ceil(size / 15))}`).subarray(0, size);
+
+test('large messages, in frames of many sizes (Autobahn 9.1 to 9.4 and 10.1)', async (t) => {
+    const max = 4_194_304;
+    const sp = await start(t, { 'gateway.limits.max_payload': max, 'gateway.limits.queued_bytes': 0 });
+    const raw = await open(t, sp);
+    const sizes = [[65_536, 64, 1300], [262_144, 256, 65_535], [1_048_576, 1024, 65_536], [max, 4096, 65_537, max]];
+    for (const [size, ...frames] of sizes) {
+        for (const opcode of [TEXT, BINARY]) {
+            const bytes = opcode === TEXT ? letters(size) : crypto.randomBytes(size);
+            for (const n of frames) {
+                raw.send(whole(opcode, bytes, n));
+                await answers(raw, opcode, bytes);
+            }
+        }
+    }
+    raw.send(whole(BINARY, Buffer.alloc(max + 1), 65_536));
+    assert.equal(await raw.closeCode(), 1009);
+});
+
+test('a large message in writes of many sizes (Autobahn 9.5 and 9.6)', async (t) => {
+    const sp = await start(t);
+    const raw = await open(t, sp);
+    const bytes = letters(262_144);
+    for (const n of [64, 128, 256, 512, 1024, 2048, 65_521]) {
+        await raw.trickle(frame(TEXT, bytes), n);
+        await answers(raw, TEXT, bytes);
+    }
+});
+
+test('a thousand messages one after the other, each answered before the next (Autobahn 9.7 and 9.8)', async (t) => {
+    const sp = await start(t);
+    const raw = await open(t, sp);
+    for (const size of [1, 16, 64, 256, 1024, 4096]) {
+        const text = letters(size);
+        const binary = Buffer.alloc(size, 0xfe);
+        for (let i = 0; i < 500; i++) {
+            raw.send(i % 2 ? frame(TEXT, text) : frame(BINARY, binary));
+            await answers(raw, i % 2 ? TEXT : BINARY, i % 2 ? text : binary);
+        }
+    }
+});
+
+test('what was answered is answered before a close, and nothing that follows it (Autobahn 7.1)', async (t) => {
+    const sp = await start(t);
+    const late = { nothing: Buffer.alloc(0), 'another close': close(1001), 'a ping': frame(PING, 'late'), 'a text': frame(TEXT, '4late'),
+        'a fragment': frame(0, 'late'), 'what is forbidden': frame(3, '') };
+    for (const [name, bytes] of Object.entries(late)) {
+        for (const n of [1, 1_000_000]) {
+            const raw = await open(t, sp);
+            const text = letters(200_000);
+            raw.send(frame(TEXT, text), frame(TEXT, '4frag', { fin: false }));
+            await raw.trickle(Buffer.concat([close(1000, 'bye'), bytes]), n);
+            await answers(raw, TEXT, text);
+            assert.equal(await raw.closeCode(), 1000, name);
+            assert.equal(await raw.receive(), null, name);
+        }
+    }
+});
+
+test('fragments with other frames between them, in one write and in bytes (Autobahn 5)', async (t) => {
+    const sp = await start(t);
+    const part = (text, fin = false) => frame(0, text, { fin });
+    const begin = frame(TEXT, '4one', { fin: false });
+    const good = [[begin, part('', true)], [begin, part('two', true)], [begin, part(''), part('two'), part('', true)],
+        [begin, frame(PING, 'p'), part('two', true)], [begin, frame(PONG, 'p'), part('two'), frame(PING, 'q'), part('', true)],
+        [frame(TEXT, '', { fin: false }), part(''), part('4one', true)], [frame(BINARY, 'x', { fin: false }), frame(PING), part('y', true)]];
+    const bad = [[part('x', true)], [part('x')], [frame(TEXT, '4a'), part('b')], [begin, part('', true), part('late')], [begin, frame(TEXT, '4new')],
+        [begin, frame(BINARY, 'new', { fin: false })], [begin, frame(PING, 'x', { fin: false })], [begin, frame(PONG, 'x', { fin: false })]];
+    const raw = await open(t, sp);
+    const value = (bytes) => bytes.map((one) => one.subarray(6).map((byte, i) => byte ^ one[2 + i % 4]));
+    for (const frames of good) {
+        for (const n of [1, 100]) {
+            await raw.trickle(Buffer.concat(frames), n);
+            const data = frames.filter((one) => (one[0] & 15) < 3);
+            for (const one of frames.filter((each) => (each[0] & 15) === PING)) await answers(raw, PONG, value([one])[0]);
+            await answers(raw, data[0][0] & 15, Buffer.concat(value(data)));
+        }
+    }
+    for (const frames of bad) {
+        for (const n of [1, 100]) {
+            const victim = await open(t, sp);
+            await victim.trickle(Buffer.concat(frames), n);
+            assert.equal(await victim.closeCode(), 1002);
+        }
+    }
 });
 
 test('hundreds of messages in one write come back in order', async (t) => {
