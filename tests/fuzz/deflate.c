@@ -55,6 +55,26 @@ static void demand_again(const uint8_t *bytes, size_t n)
     free(input);
 }
 
+/* A message that is whole is read to its end: another may follow, behind what is not sent. */
+static void demand_whole(const uint8_t *bytes, size_t n, const uint8_t *text, size_t length)
+{
+    static const uint8_t tail[] = {0x00, 0x00, 0xff, 0xff};
+    uint8_t *both = malloc(n + sizeof tail + ROOM), *to;
+    size_t more, expanded;
+
+    assert(both);
+    if (n)
+        memcpy(both, bytes, n);
+    memcpy(both + n, tail, sizeof tail);
+    more = deflate_shrink(deflate, (const uint8_t *)"more", 4, both + n + sizeof tail, ROOM);
+    assert(deflate_expand(deflate, both, n + sizeof tail + more, length + 4, &to, &expanded) ==
+           DEFLATE_OK);
+    assert(expanded == length + 4 && memcmp(to + length, "more", 4) == 0);
+    assert(length == 0 || memcmp(to, text, length) == 0);
+    free(to);
+    free(both);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     enum deflate_result result;
@@ -76,8 +96,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input = target_copy(data + 1, size - 1);
     result = deflate_expand(deflate, (uint8_t *)input, size - 1, limit, &to, &length);
     assert(result != DEFLATE_OK || length <= limit);
-    if (result == DEFLATE_OK)
+    if (result == DEFLATE_OK) {
+        demand_whole((uint8_t *)input, size - 1, to, length);
         demand_again(to, length);
+    }
     free(to);
     demand_again((uint8_t *)input, size - 1);
     free(input);

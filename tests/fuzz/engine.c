@@ -7,10 +7,13 @@
 #include "gateway/packet_text.h"
 #include "tests/fuzz/gateway.h"
 
-#define WIRES     7  /* bits of enum wire: the client's, */
-#define OTHER     3  /* shifted by so many: those of the one beside it, */
-#define ELSEWHERE 64 /* who is on the other worker */
-#define HEARD_MAX (4 << 20)
+#include <sodium.h>
+
+#define WIRES      7  /* bits of enum wire: the client's, */
+#define OTHER      3  /* shifted by so many: those of the one beside it, */
+#define ELSEWHERE  64 /* who is on the other worker */
+#define PACKET_MAX 65536
+#define HEARD_MAX  (4 << 20)
 
 /* clang-format off */
 static const char rules[] =
@@ -44,6 +47,19 @@ struct reader {
     uint32_t missing; /* attachments of the packet that came last */
     bool is_closed;
 };
+
+/* What the client says. */
+static struct {
+    const char *at, *end;
+    uint8_t wire;
+} input;
+
+static const char *packet_end(const char *at)
+{
+    const char *separator = memchr(at, '\x1e', (size_t)(input.end - at));
+
+    return separator ? separator : input.end;
+}
 
 static struct session *open_session(struct reader *reader, uint8_t wire, unsigned worker)
 {
@@ -98,14 +114,45 @@ static void demand_text(struct reader *reader, const char *text, size_t length)
     }
 }
 
-/* An attachment, in the form of this wire. */
+/* A packet's binary, of whichever form; its length, or -1: it is text. */
+static ptrdiff_t binary_of(const char *packet, size_t length, uint8_t wire, bool is_binary,
+                           uint8_t *to)
+{
+    const char *prefix = is_binary ? wire & WIRE_EIO3 ? "\4" : "" : wire & WIRE_EIO3 ? "b4" : "b";
+    size_t skipped = strlen(prefix), bytes;
+
+    if (length < skipped || memcmp(packet, prefix, skipped) != 0)
+        return -1;
+    packet += skipped;
+    length -= skipped;
+    if (is_binary) {
+        memcpy(to, packet, length);
+        return (ptrdiff_t)length;
+    }
+    return sodium_base642bin(to, PACKET_MAX, packet, length, NULL, &bytes, NULL,
+                             sodium_base64_VARIANT_ORIGINAL) == 0
+               ? (ptrdiff_t)bytes
+               : -1;
+}
+
+/* An attachment, in the form of this wire, which the client has said. */
 static void demand_attachment(struct reader *reader, const struct heard *frame)
 {
-    static const char *const prefix[] = {"", "\4", "b", "b4"};
-    const char *begins = prefix[reader->wire & ~WIRE_DEFLATED];
+    static uint8_t heard[PACKET_MAX], one[PACKET_MAX];
+    ptrdiff_t length = binary_of((const char *)frame->payload, frame->bytes, reader->wire,
+                                 frame->opcode == OPCODE_BINARY, heard);
+    bool is_said = false;
 
-    assert(reader->missing-- > 0 && frame->bytes >= strlen(begins));
-    assert(memcmp(frame->payload, begins, strlen(begins)) == 0);
+    assert(reader->missing-- > 0 && length >= 0);
+    for (const char *at = input.at, *to; at < input.end && !is_said; at = to + 1) {
+        bool is_binary = *at == '\0';
+
+        to = packet_end(at);
+        at += is_binary;
+        is_said = binary_of(at, (size_t)(to - at), input.wire, is_binary, one) == length &&
+                  memcmp(one, heard, (size_t)length) == 0;
+    }
+    assert(is_said);
 }
 
 static void listen_to(struct reader *reader)
@@ -146,22 +193,21 @@ static void say(struct session *session, const char *packet, size_t length)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const char *at = (const char *)data + 1, *end = (const char *)data + size;
     struct session *session, *other;
     struct reader reader, beside;
 
-    if (size == 0)
+    if (size == 0 || size > PACKET_MAX)
         return 0;
     gateway_open(rules);
+    input.at = (const char *)data + 1;
+    input.end = (const char *)data + size;
+    input.wire = data[0] & WIRES;
     other = open_session(&beside, data[0] >> OTHER & WIRES, data[0] & ELSEWHERE ? 1 : 0);
     say(other, session_is_eio3(other) ? "2" : "40", session_is_eio3(other) ? 1 : 2);
     session = open_session(&reader, data[0] & WIRES, 0);
-    while (at < end) {
-        const char *separator = memchr(at, '\x1e', (size_t)(end - at));
-        const char *to = separator ? separator : end;
-
+    for (const char *at = input.at, *to; at < input.end; at = to + 1) {
+        to = packet_end(at);
         say(session, at, (size_t)(to - at));
-        at = to + 1;
     }
     gateway_settle(0);
     listen_to(&reader);

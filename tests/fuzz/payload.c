@@ -116,6 +116,15 @@ static void get(uint8_t *kind, struct session *session, const char *sid,
     assert(*kind & EIO3 || !(*kind & OCTETS));
 }
 
+/* Nothing was read that is not there: what stands before and between packets counted in. */
+static void demand_inside(uint8_t kind, size_t bytes)
+{
+    size_t least = !(kind & EIO3) ? 2 : kind & OCTETS ? 4 : 3;
+
+    assert(read_first.n == 0 ||
+           read_first.used + least * read_first.n <= bytes + (kind & EIO3 ? 0 : 1));
+}
+
 static void demand_same(void)
 {
     assert(read_first.n == read_again.n && read_first.used == read_again.used);
@@ -125,8 +134,40 @@ static void demand_same(void)
                read_first.packet[i].bytes == read_again.packet[i].bytes);
 }
 
+/* Engine.IO 3, "Payload": the texts as a client writes them, whose strings are of UTF-16. */
+static size_t write_counted(char *to)
+{
+    char *at = to;
+
+    for (unsigned i = 0; i < read_first.n; i++) {
+        const char *text = read_first.text + read_first.packet[i].at;
+        size_t bytes = read_first.packet[i].bytes, units = 1;
+
+        for (size_t j = 0; j < bytes; j++) {
+            if ((text[j] & 0xc0) != 0x80)
+                units++;
+            if ((text[j] & 0xf8) == 0xf0) /* beyond 0xffff: a pair of surrogates */
+                units++;
+        }
+        at += sprintf(at, "%zu:4", units);
+        if (bytes)
+            memcpy(at, text, bytes);
+        at += bytes;
+    }
+    return (size_t)(at - to);
+}
+
+static bool is_all_text(void)
+{
+    for (unsigned i = 0; i < read_first.n; i++)
+        if (read_first.packet[i].opcode != OPCODE_TEXT)
+            return false;
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static char counted[READ_MAX];
     char sid[SESSION_ID_TEXT + 1], other[SESSION_ID_TEXT + 1];
     struct heard_answer answer;
     struct session *session;
@@ -138,12 +179,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     kind = data[0];
     open_session(kind, sid);
     post(kind, sid, (const char *)data + 1, size - 1, &read_first);
+    demand_inside(kind, size - 1);
     if (read_first.n > 0) {
         session = open_session(kind, sid);
         get(&kind, session, sid, &answer);
         open_session(kind, other);
         assert(post(kind, other, answer.body, answer.bytes, &read_again));
         demand_same();
+        if (kind & EIO3 && is_all_text()) {
+            size_t bytes = write_counted(counted);
+
+            kind &= (uint8_t)~OCTETS;
+            open_session(kind, other);
+            assert(post(kind, other, counted, bytes, &read_again));
+            demand_same();
+        }
     }
     gateway_demand_nothing_left();
     return 0;

@@ -30,8 +30,7 @@ static bool is_plain(const char *query)
     for (; *query; query++) {
         if (*query <= ' ' || *query > '~')
             return false;
-        if (*query == '%' &&
-            (strspn(query + 1, "0123456789abcdefABCDEF") < 2 || strncmp(query + 1, "00", 2) == 0))
+        if (*query == '%' && strspn(query + 1, "0123456789abcdefABCDEF") < 2)
             return false;
     }
     return true;
@@ -116,8 +115,11 @@ static struct expected expect(uint8_t how, const char *query, const char *sid)
     char value[QUERY_MAX];
     const char *transport = find(query, "transport", value);
     bool is_websocket = transport && strcmp(transport, "websocket") == 0;
-    bool is_polling = transport && strcmp(transport, "polling") == 0;
+    bool is_polling = transport && strcmp(transport, "polling") == 0, is_own;
+    struct expected expected;
 
+    if (strstr(query, "%00"))
+        return (struct expected){400, NO_CODE};
     if (how & FOREIGN)
         return refusal(ENGINE_FORBIDDEN);
     if (strcmp(methods[how & METHOD], "OPTIONS") == 0)
@@ -126,11 +128,13 @@ static struct expected expect(uint8_t how, const char *query, const char *sid)
         return refusal(ENGINE_TRANSPORT_UNKNOWN);
     if (!find(query, "sid", value))
         return expect_handshake(how, query, is_websocket);
-    if (strcmp(value, sid) == 0)
-        return expect_session(how, is_websocket);
-    /* A WebSocket for a session that may have been is opened, and closed by its owner. */
-    return is_websocket && may_have_been(value) ? expect_session(how, true)
-                                                : refusal(ENGINE_SESSION_UNKNOWN);
+    is_own = strcmp(value, sid) == 0;
+    if (!is_own && !may_have_been(value))
+        return refusal(ENGINE_SESSION_UNKNOWN);
+    expected = expect_session(how, is_websocket);
+    /* Its owner is asked last; a WebSocket is opened first, and closed by the owner. */
+    return is_own || is_websocket || expected.code != NO_CODE ? expected
+                                                              : refusal(ENGINE_SESSION_UNKNOWN);
 }
 
 static void demand(const struct expected *expected, bool is_answered,

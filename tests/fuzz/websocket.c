@@ -141,6 +141,66 @@ static void demand_frames(uint8_t agreed, const struct outcome *outcome)
     assert(at == end);
 }
 
+enum legality { LEGAL, FORBIDDEN, UNDECIDED };
+
+/* RFC 6455 §5.2 to §5.5 and §7.4, of one frame whose head is whole. */
+static enum legality judge(uint8_t agreed, const uint8_t *head, uint64_t bytes, bool *in_message)
+{
+    unsigned opcode = head[0] & 0x0f, rsv = head[0] >> 4 & 7, is_control = opcode & 8;
+    bool is_final = head[0] & 0x80, is_first = opcode == OPCODE_TEXT || opcode == OPCODE_BINARY;
+
+    if (!(head[1] & 0x80) || (rsv && !(rsv == 4 && agreed & DEFLATES && is_first)))
+        return FORBIDDEN;
+    if ((opcode > OPCODE_BINARY && opcode < OPCODE_CLOSE) || opcode > OPCODE_PONG)
+        return FORBIDDEN;
+    if (is_control)
+        return is_final && bytes <= 125 ? LEGAL : FORBIDDEN;
+    if (is_first == *in_message)
+        return FORBIDDEN;
+    *in_message = !is_final;
+    return LEGAL;
+}
+
+/* Is there a frame in the stream that may not be there?  Where it ends inside a head, or right
+ * behind it, or with a close frame, that is not asked. */
+static enum legality judge_stream(uint8_t agreed, const uint8_t *at, size_t size)
+{
+    bool in_message = false;
+
+    while (size > 0) {
+        size_t length_bytes = size < 2 ? 0 : (at[1] & 127) < 126 ? 0 : (at[1] & 127) == 126 ? 2 : 8;
+        uint64_t bytes = length_bytes || size < 2 ? 0 : at[1] & 127;
+
+        if (size < 2 + length_bytes + 4 + (bytes || length_bytes))
+            return UNDECIDED;
+        for (size_t i = 0; i < length_bytes; i++)
+            bytes = bytes << 8 | at[2 + i];
+        if (bytes >> 63 || (length_bytes && bytes < (length_bytes == 2 ? 126 : 65536)) ||
+            judge(agreed, at, bytes, &in_message) == FORBIDDEN)
+            return FORBIDDEN;
+        if ((at[0] & 0x0f) == OPCODE_CLOSE || bytes > size - 2 - length_bytes - 4)
+            return UNDECIDED;
+        at += 2 + length_bytes + 4 + bytes;
+        size -= 2 + length_bytes + 4 + bytes;
+    }
+    return LEGAL;
+}
+
+/* Who sends what is forbidden is closed, for this or for what came before it; nobody else is
+ * closed for that. */
+static void demand_verdict(uint8_t agreed, const uint8_t *stream, size_t size,
+                           const struct outcome *outcome)
+{
+    enum legality verdict = judge_stream(agreed, stream, size);
+
+    if (agreed & UPGRADES)
+        return;
+    if (verdict == FORBIDDEN)
+        assert(outcome->left[SESSION_WEBSOCKET] == 0);
+    if (verdict == LEGAL)
+        assert(outcome->closed[CLOSE_BAD_FRAME] == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct outcome whole, cut;
@@ -153,6 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     play(data[0], data + 2 + n_cuts, size - 2 - n_cuts, NULL, 0, &whole);
     play(data[0], data + 2 + n_cuts, size - 2 - n_cuts, data + 2, n_cuts, &cut);
     demand_frames(data[0], &whole);
+    demand_verdict(data[0], data + 2 + n_cuts, size - 2 - n_cuts, &whole);
     assert(whole.n == cut.n && memcmp(whole.heard, cut.heard, cut.n) == 0);
     assert(memcmp(whole.closed, cut.closed, sizeof whole.closed) == 0);
     assert(memcmp(whole.left, cut.left, sizeof whole.left) == 0 && whole.queued == cut.queued);
