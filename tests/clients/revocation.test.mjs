@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { instance, next, until } from '../lib.mjs';
+import { instance, must, next, program, until } from '../lib.mjs';
 
 const rules = 'namespace "/" { authenticate required; on "sync" { ack true } } namespace "/optional" { authenticate optional }';
 const started = (t, settings = {}) => instance(t, { rules, login: false, users: { ann: {}, bob: {} },
@@ -47,6 +47,68 @@ test('session revoke ends one token, and leaves the user the others', async (t) 
     await end;
     assert.equal(await stays.emitWithAck('sync'), true);
     assert.equal((await refusal(sp, one)).data.message, 'jwt revoked');
+});
+
+test('another password ends what the old one opened', async (t) => {
+    const sp = await started(t);
+    const token = sp.token('ann');
+    const socket = await sp.connected({ token });
+    const end = next(socket, 'disconnect');
+
+    must(program('sallyport'), ['-c', sp.config, 'user', 'passwd', 'ann', '--password-stdin'], { input: 'another password\n' });
+    await end;
+    assert.equal((await refusal(sp, token)).data.message, 'jwt revoked');
+    await sp.connected({ token: sp.token('ann') });
+});
+
+test('session revoke USER ends all of the user, who may log in again', async (t) => {
+    const sp = await started(t);
+    const tokens = [sp.token('ann'), sp.token('ann')];
+    const sockets = [];
+
+    for (const token of tokens) sockets.push(await sp.connected({ token }));
+    const ends = sockets.map((socket) => next(socket, 'disconnect'));
+    sp.cli('session', 'revoke', 'ann');
+    await Promise.all(ends);
+    for (const token of tokens) assert.equal((await refusal(sp, token)).data.message, 'jwt revoked');
+    await sp.connected({ token: sp.token('ann') });
+});
+
+test('who is deleted and made anew has none of the old tokens back, nor after a restart', async (t) => {
+    const sp = await started(t);
+    const old = sp.token('ann');
+    const socket = await sp.connected({ token: old });
+    const end = next(socket, 'disconnect');
+
+    sp.cli('user', 'delete', 'ann');
+    await end;
+    must(program('sallyport'), ['-c', sp.config, 'user', 'add', 'ann', '--password-stdin'], { input: 'correct horse\n' });
+    const fresh = await sp.connected({ token: sp.token('ann') });
+    for (const restarts of [false, true]) {
+        if (restarts) {
+            await sp.gateway.stop();
+            await sp.startGateway();
+        }
+        assert.equal((await refusal(sp, old)).data.message, 'jwt revoked');
+        const [error] = await next(sp.client({ query: { token: old } }), 'connect_error');
+        assert.equal(error.data.message, 'jwt revoked', 'in the handshake too');
+    }
+    fresh.disconnect();
+});
+
+test('a revoked token renews nothing, and what is revoked between handshake and CONNECT does not connect', async (t) => {
+    const sp = await started(t);
+    const [first, second, third] = [1, 2, 3].map(() => sp.token('ann'));
+    const socket = await sp.connected({ token: first });
+    const raw = sp.raw(`&token=${third}`);
+    await raw.receive();
+
+    sp.cli('session', 'revoke', jti(second));
+    sp.cli('session', 'revoke', jti(third));
+    assert.equal(await raw.receive(), null, 'closed, although it had not connected yet');
+    const unauthorized = next(socket, 'unauthorized');
+    socket.emit('authenticate', { token: second });
+    assert.equal((await unauthorized)[0].message, 'jwt revoked');
 });
 
 test('when the revocations cannot be read: what is known does for a while, then nobody new comes in', async (t) => {
