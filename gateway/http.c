@@ -1,5 +1,6 @@
 /*
- * HTTP by libmicrohttpd, for routes.c, which knows what is served.
+ * HTTP for routes.c, which knows what is served: by libmicrohttpd, where porter.c does not see to
+ * it.
  *
  * After an upgrade the descriptor is duplicated and libmicrohttpd's own closed at once: it then
  * frees all it held, and the connection lives on as ours (a test pins this).  It forgets that such
@@ -10,6 +11,8 @@
 
 #include "common/log.h"
 #include "common/memory.h"
+#include "gateway/http_request.h"
+#include "gateway/porter.h"
 #include "gateway/routes.h"
 #include "gateway/worker.h"
 
@@ -32,8 +35,6 @@
 #define DRAINED_MAX                                                                                \
     (16 << 20) /* of a body that is too long: who still sends when we close loses the answer */
 #define FORWARDED_MAX 2048
-#define REST_MS       100
-#define MAX_HEADERS   6
 #define STALLED_S                                                                                  \
     60 /* how long an answer may make no progress; requests have a deadline of their own */
 
@@ -45,53 +46,13 @@ struct http {
     struct request *ended;  /* freed when the turn ends: an event of their watch may be at hand */
     struct request *asking; /* the one that routes.c is being asked about */
     uint64_t last_number;
-    int listen_fd, epoll_fd;
-    uint64_t rests_until_ms; /* 0: it works */
-    bool has_pending;        /* see above */
-    bool is_at_limit;        /* it accepts nothing until a connection ends, and is run after that */
-};
-
-/* A TCP connection, from accept to close or upgrade. */
-struct connection {
-    struct timer deadline; /* of the request it owes us */
-    struct worker *worker;
-    int fd;
-};
-
-enum request_state {
-    REQUEST_ARRIVING,
-    REQUEST_ASKED,
-    REQUEST_WAITING,
-    REQUEST_ANSWERED,
-    REQUEST_LOST
-};
-
-/* One request on it. */
-struct request {
-    struct watch watch; /* of the connection, while it waits; first */
-    struct table_link link;
-    struct request *next_ended;
-    struct http *http;
-    struct MHD_Connection *connection;
-    const char *method, *path;
-    void (*lost)(struct request *request);
-    enum request_state state;
-    bool has_body, keeps_body;
-    int fd; /* watched while it waits; of an upgrade, the connection's second */
-    char *body;
-    size_t body_bytes, body_capacity;
-    struct upgrade *upgrade;
-    struct answer answer;
-    struct {
-        const char *name;
-        char *value;
-    } header[MAX_HEADERS];
-    unsigned n_headers;
-    struct request_notes notes;
+    struct porter *porter;
+    uint64_t since_ms; /* when the connection that is handed to libmicrohttpd began its request */
+    bool has_pending;  /* see above */
 };
 
 /* What can be wrong with a head that libmicrohttpd lets pass. */
-struct head {
+struct doubts {
     unsigned hosts, lengths, codings;
     bool is_bad, has_body;
 };
@@ -99,22 +60,22 @@ struct head {
 static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const char *name,
                                       size_t name_length, const char *value, size_t length)
 {
-    struct head *head = user;
+    struct doubts *doubts = user;
 
     (void)kind, (void)name_length;
     for (size_t i = 0; i < length; i++)
         if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7f)
-            head->is_bad = true;
+            doubts->is_bad = true;
     if (strcasecmp(name, "Host") == 0)
-        head->hosts++;
+        doubts->hosts++;
     if (strcasecmp(name, "Content-Length") == 0) {
-        head->lengths++;
-        head->has_body |= length > 0 && strspn(value, "0") != length;
+        doubts->lengths++;
+        doubts->has_body |= length > 0 && strspn(value, "0") != length;
     }
     if (strcasecmp(name, "Transfer-Encoding") == 0) {
-        head->codings++;
-        head->has_body = true;
-        head->is_bad |= strcasecmp(value, "chunked") != 0;
+        doubts->codings++;
+        doubts->has_body = true;
+        doubts->is_bad |= strcasecmp(value, "chunked") != 0;
     }
     return MHD_YES;
 }
@@ -123,23 +84,23 @@ static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const
 static enum MHD_Result look_at_argument(void *user, enum MHD_ValueKind kind, const char *name,
                                         size_t name_length, const char *value, size_t length)
 {
-    struct head *head = user;
+    struct doubts *doubts = user;
 
     (void)kind;
-    head->is_bad |= strlen(name) != name_length || (value && strlen(value) != length);
+    doubts->is_bad |= strlen(name) != name_length || (value && strlen(value) != length);
     return MHD_YES;
 }
 
 /* RFC 9112 §3.2 and §6.1: one Host, one way to say how long the body is. */
 static bool head_is_sound(struct request *request)
 {
-    struct head head = {0};
+    struct doubts doubts = {0};
 
-    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, look_at_header, &head);
+    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, look_at_header, &doubts);
     MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, look_at_argument,
-                                &head);
-    request->has_body = head.has_body;
-    return head.hosts == 1 && head.lengths + head.codings <= 1 && !head.is_bad;
+                                &doubts);
+    request->has_body = doubts.has_body;
+    return doubts.hosts == 1 && doubts.lengths + doubts.codings <= 1 && !doubts.is_bad;
 }
 
 /* All X-Forwarded-For headers as one; of too many the nearest hops. */
@@ -227,10 +188,20 @@ static void stop_waiting(struct request *request)
 {
     if (request->state != REQUEST_WAITING)
         return;
+    request->state = REQUEST_ASKED;
     table_remove(&request->http->waiting, &request->link);
+    if (!request->connection)
+        return;
     worker_unwatch(request->http->worker, request->fd);
     MHD_resume_connection(request->connection);
     request->http->has_pending = true;
+}
+
+void request_lose(struct request *request)
+{
+    stop_waiting(request);
+    request->state = REQUEST_LOST;
+    request->lost(request);
 }
 
 /* The client has closed, or sent more although it waits: either way nothing can be told it any
@@ -240,11 +211,8 @@ static void connection_gone(struct watch *watch, uint32_t events)
     struct request *request = (struct request *)(void *)watch;
 
     (void)events;
-    if (request->state != REQUEST_WAITING)
-        return; /* answered earlier in this turn */
-    stop_waiting(request);
-    request->state = REQUEST_LOST;
-    request->lost(request);
+    if (request->state == REQUEST_WAITING) /* else it was answered earlier in this turn */
+        request_lose(request);
 }
 
 static void refuse(struct request *request, unsigned status)
@@ -312,6 +280,57 @@ static enum MHD_Result begin(struct request *request)
     return respond(request);
 }
 
+void request_begin(struct request *request, struct http *http)
+{
+    request->http = http;
+    request->link.hash = ++http->last_number;
+}
+
+void request_serve(struct request *request)
+{
+    request->state = REQUEST_ASKED;
+    request->http->asking = request;
+    routes_serve(request);
+    request->http->asking = NULL;
+}
+
+/* Of libmicrohttpd's connections an upgrade keeps a second descriptor. */
+static bool keep_descriptor(struct request *request)
+{
+    struct gateway *gateway = request->http->worker->gateway;
+
+    if (!request->connection)
+        return true;
+    request->fd = -1;
+    if (atomic_fetch_add(&gateway->descriptors, 1) < gateway->max_descriptors)
+        request->fd = fcntl(connect_fd(request->connection), F_DUPFD_CLOEXEC, 0);
+    if (request->fd < 0)
+        atomic_fetch_sub(&gateway->descriptors, 1);
+    return request->fd >= 0;
+}
+
+static void give_up_descriptor(struct request *request)
+{
+    if (!request->connection)
+        return;
+    close(request->fd);
+    atomic_fetch_sub(&request->http->worker->gateway->descriptors, 1);
+}
+
+void request_end(struct request *request)
+{
+    assert(request->state != REQUEST_WAITING);
+    routes_end(request);
+    if (request->upgrade) {
+        give_up_descriptor(request);
+        request->upgrade->undo(request->upgrade);
+    }
+    for (unsigned i = 0; i < request->n_headers; i++)
+        free(request->header[i].value);
+    free(request->answer.body);
+    request->state = REQUEST_LOST;
+}
+
 /* All of it is here. */
 static enum MHD_Result finish(struct request *request)
 {
@@ -319,12 +338,8 @@ static enum MHD_Result finish(struct request *request)
 
     if (tcp)
         timer_disarm(&tcp->deadline);
-    if (request->state == REQUEST_ARRIVING) {
-        request->state = REQUEST_ASKED;
-        request->http->asking = request;
-        routes_serve(request);
-        request->http->asking = NULL;
-    }
+    if (request->state == REQUEST_ARRIVING)
+        request_serve(request);
     if (request->state == REQUEST_ANSWERED)
         return respond(request);
     return request->state == REQUEST_WAITING ? MHD_YES : MHD_NO;
@@ -342,9 +357,8 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
     (void)version;
     if (!request) {
         *context = request = memory_zeroed(1, sizeof *request);
-        request->http = http;
+        request_begin(request, http);
         request->connection = connection;
-        request->link.hash = ++http->last_number;
         request->path = path;
         request->method = method;
         return begin(request);
@@ -368,19 +382,9 @@ static void request_completed(void *user, struct MHD_Connection *connection, voi
     *context = NULL;
     if (!request)
         return;
-    assert(request->state != REQUEST_WAITING);
-    routes_end(request);
-    if (request->upgrade) {
-        close(request->fd);
-        atomic_fetch_sub(&http->worker->gateway->descriptors, 1);
-        request->upgrade->undo(request->upgrade);
-    }
-    for (unsigned i = 0; i < request->n_headers; i++)
-        free(request->header[i].value);
+    request_end(request);
     free(request->body);
     atomic_fetch_sub(&http->worker->gateway->body_bytes, request->body_capacity);
-    free(request->answer.body);
-    request->state = REQUEST_LOST;
     request->next_ended = http->ended;
     http->ended = request;
     if (tcp)
@@ -397,48 +401,14 @@ static void connection_changed(void *user, struct MHD_Connection *connection, vo
         *context = tcp = memory_zeroed(1, sizeof *tcp);
         tcp->worker = http->worker;
         tcp->fd = connect_fd(connection);
-        timer_arm(&http->worker->request, &tcp->deadline, http->worker->now_ms);
+        timer_arm(&http->worker->request, &tcp->deadline, http->since_ms);
         atomic_fetch_add(&http->worker->gateway->descriptors, 1);
     } else if (tcp) {
         timer_disarm(&tcp->deadline);
         free(tcp);
         *context = NULL;
         atomic_fetch_sub(&http->worker->gateway->descriptors, 1);
-        http->has_pending |= http->is_at_limit;
-        http->is_at_limit = false;
     }
-}
-
-/* Never so many that a descriptor could not be had for what is open already. */
-static enum MHD_Result may_accept(void *user, const struct sockaddr *address, socklen_t length)
-{
-    struct http *http = user;
-    struct gateway *gateway = http->worker->gateway;
-
-    (void)address, (void)length;
-    if (atomic_load(&gateway->descriptors) < gateway->max_descriptors)
-        return MHD_YES;
-    COUNT(http->worker, refused_descriptors);
-    return MHD_NO;
-}
-
-/*
- * No descriptor is left to accept with (EMFILE, ENFILE): libmicrohttpd would try again and again.
- * It is left alone for a moment; whoever waits to be accepted waits.
- */
-static void rest(struct http *http)
-{
-    log_warning("no descriptor is left to accept connections with");
-    http->rests_until_ms = http->worker->now_ms + REST_MS;
-    worker_unwatch(http->worker, http->epoll_fd);
-}
-
-static void end_rest(struct http *http)
-{
-    if (http->rests_until_ms > http->worker->now_ms)
-        return;
-    http->rests_until_ms = 0;
-    worker_watch(http->worker, http->epoll_fd, EPOLLIN, &http->watch);
 }
 
 static void log_library(void *user, const char *format, va_list arguments)
@@ -446,16 +416,11 @@ static void log_library(void *user, const char *format, va_list arguments)
 
 static void log_library(void *user, const char *format, va_list arguments)
 {
-    struct http *http = user;
     char text[512];
 
+    (void)user;
     vsnprintf(text, sizeof text, format, arguments);
     log_debug("libmicrohttpd: %s", text);
-    if (!strstr(format, "resource limit") || !http->daemon)
-        return;
-    http->is_at_limit = true;
-    if (!http->rests_until_ms)
-        rest(http);
 }
 
 static void ready(struct watch *watch, uint32_t events)
@@ -474,33 +439,40 @@ struct http *http_start(struct worker *worker, int listen_fd)
     http->worker = worker;
     http->watch.ready = ready;
     table_init(&http->waiting);
-    http->listen_fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-        may_accept, http, handle, http, MHD_OPTION_EXTERNAL_LOGGER, log_library, http,
-        MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)worker->gateway->max_descriptors, MHD_OPTION_CONNECTION_TIMEOUT, STALLED_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_NOTIFY_COMPLETED, request_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
-        connection_changed, http, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME |
+            MHD_USE_ERROR_LOG,
+        0, NULL, NULL, handle, http, MHD_OPTION_EXTERNAL_LOGGER, log_library, http,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)worker->gateway->max_descriptors,
+        MHD_OPTION_CONNECTION_TIMEOUT, STALLED_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)POOL_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
+        request_completed, http, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, http,
+        MHD_OPTION_END);
     info = http->daemon ? MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-    http->epoll_fd = info ? info->epoll_fd : -1;
     if (!info || !worker_watch(worker, info->epoll_fd, EPOLLIN, &http->watch)) {
         log_error("cannot start libmicrohttpd");
         return NULL;
     }
-    return http;
+    http->porter = porter_start(worker, http, fcntl(listen_fd, F_DUPFD_CLOEXEC, 0));
+    return http->porter ? http : NULL;
+}
+
+void http_take(struct http *http, int fd, uint64_t since_ms)
+{
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof peer;
+
+    http->since_ms = since_ms;
+    (void)getpeername(fd, (struct sockaddr *)&peer, &length);
+    (void)MHD_add_connection(http->daemon, fd, (struct sockaddr *)&peer, length);
 }
 
 void http_quiesce(struct http *http)
 {
-    MHD_quiesce_daemon(http->daemon);
-    close(http->listen_fd);
-    http->listen_fd = -1;
-    http->has_pending = true;
+    porter_quiesce(http->porter);
 }
 
-void http_reap(struct http *http)
+static void reap(struct http *http)
 {
     while (http->ended) {
         struct request *request = http->ended;
@@ -510,40 +482,49 @@ void http_reap(struct http *http)
     }
 }
 
+void http_reap(struct http *http)
+{
+    reap(http);
+    porter_reap(http->porter);
+}
+
 void http_stop(struct http **http)
 {
     assert((*http)->waiting.used == 0);
+    porter_stop(&(*http)->porter);
     MHD_stop_daemon((*http)->daemon);
-    http_reap(*http);
+    reap(*http);
     table_fini(&(*http)->waiting);
     free(*http);
     *http = NULL;
 }
 
+static uint64_t library_timeout_ms(const struct http *http)
+{
+    MHD_UNSIGNED_LONG_LONG timeout;
+
+    if (http->has_pending)
+        return 0;
+    return MHD_get_timeout(http->daemon, &timeout) == MHD_YES ? timeout : UINT64_MAX;
+}
+
 void http_run_pending(struct http *http)
 {
-    if (http->rests_until_ms)
-        end_rest(http);
-    if (http->rests_until_ms)
-        return;
-    while (http->has_pending && !http->rests_until_ms) {
+    porter_run(http->porter);
+    while (http->has_pending) {
         http->has_pending = false;
         MHD_run(http->daemon);
         MHD_run(http->daemon);
     }
-    if (http_timeout_ms(http) == 0)
+    if (library_timeout_ms(http) == 0)
         MHD_run(http->daemon);
 }
 
 uint64_t http_timeout_ms(const struct http *http)
 {
-    MHD_UNSIGNED_LONG_LONG timeout;
+    uint64_t library = library_timeout_ms(http), porter = porter_timeout_ms(http->porter);
 
-    if (http->rests_until_ms)
-        return REST_MS;
-    if (http->has_pending)
-        return 0;
-    return MHD_get_timeout(http->daemon, &timeout) == MHD_YES ? timeout : UINT64_MAX;
+    return library < porter ? library : porter;
 }
 
 size_t http_waiting(const struct http *http)
@@ -576,11 +557,15 @@ const char *request_path(const struct request *request)
 
 const char *request_query(const struct request *request, const char *name)
 {
+    if (request->head)
+        return head_value(request->head->argument, request->head->n_arguments, name);
     return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
 const char *request_header(const struct request *request, const char *name)
 {
+    if (request->head)
+        return head_value(request->head->header, request->head->n_headers, name);
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
@@ -605,6 +590,9 @@ const char *request_cookie_value(const struct request *request, const char *name
 {
     struct cookie_search search = {name, NULL};
 
+    if (request->head) /* the porter leaves those with cookies to libmicrohttpd when any is asked
+                          for */
+        return NULL;
     MHD_get_connection_values(request->connection, MHD_COOKIE_KIND, look_at_cookie, &search);
     return search.value;
 }
@@ -639,17 +627,31 @@ const char *request_body(const struct request *request, size_t *bytes)
     return request->body;
 }
 
+static void library_address(const struct request *request, struct net_address *peer)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+    if (info && info->client_addr)
+        net_address_of(info->client_addr, peer);
+}
+
 void request_address(const struct request *request, struct net_address *address)
 {
     const struct snapshot *snapshot = request->http->worker->snapshot;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     char forwarded[FORWARDED_MAX] = "";
     struct net_address peer = {.length = 0};
 
-    if (info && info->client_addr)
-        net_address_of(info->client_addr, &peer);
-    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, collect_forwarded, forwarded);
+    if (request->head) {
+        peer = *request->peer;
+        for (unsigned i = 0; i < request->head->n_headers; i++)
+            collect_forwarded(forwarded, MHD_HEADER_KIND, request->head->header[i].name,
+                              request->head->header[i].value);
+    } else {
+        library_address(request, &peer);
+        MHD_get_connection_values(request->connection, MHD_HEADER_KIND, collect_forwarded,
+                                  forwarded);
+    }
     net_client_address(&peer, forwarded[0] ? forwarded : NULL, snapshot->trusted,
                        snapshot->n_trusted, address);
 }
@@ -666,7 +668,7 @@ struct request_notes *request_notes(struct request *request)
 
 void request_add_header(struct request *request, const char *name, const char *value)
 {
-    assert(request->n_headers < MAX_HEADERS);
+    assert(request->n_headers < REQUEST_HEADERS);
     request->header[request->n_headers].name = name;
     request->header[request->n_headers++].value = memory_copy(value, strlen(value));
 }
@@ -676,6 +678,8 @@ void request_answer(struct request *request, const struct answer *answer)
     stop_waiting(request);
     request->answer = *answer;
     request->state = REQUEST_ANSWERED;
+    if (!request->connection)
+        porter_answered(request);
 }
 
 bool request_is_answered(const struct request *request)
@@ -700,39 +704,41 @@ void http_answer(struct http *http, uint64_t number, const struct answer *answer
  * none. */
 void request_upgrade(struct request *request, const char *accept, struct upgrade *upgrade)
 {
-    struct gateway *gateway = request->http->worker->gateway;
-    int ours = -1;
-
-    if (atomic_fetch_add(&gateway->descriptors, 1) < gateway->max_descriptors)
-        ours = fcntl(connect_fd(request->connection), F_DUPFD_CLOEXEC, 0);
-    if (ours < 0) {
-        atomic_fetch_sub(&gateway->descriptors, 1);
+    stop_waiting(request);
+    if (!keep_descriptor(request)) {
         COUNT(request->http->worker, refused_descriptors);
         upgrade->undo(upgrade);
         request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
                                                  .ends_connection = true});
         return;
     }
-    request_answer(request, &(struct answer){.status = MHD_HTTP_SWITCHING_PROTOCOLS});
-    request->fd = ours;
     request->upgrade = upgrade;
     request_add_header(request, "Upgrade", "websocket");
     request_add_header(request, "Sec-WebSocket-Accept", accept);
+    request_answer(request, &(struct answer){.status = MHD_HTTP_SWITCHING_PROTOCOLS});
 }
 
 void request_wait(struct request *request, void (*lost)(struct request *request))
 {
     struct worker *worker = request->http->worker;
 
-    request->fd = connect_fd(request->connection);
     request->lost = lost;
+    if (!request->connection)
+        goto waiting;
+    request->fd = connect_fd(request->connection);
     request->watch.ready = connection_gone;
     if (!worker_watch(worker, request->fd, EPOLLRDHUP | EPOLLONESHOT, &request->watch)) {
         request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
                                                  .ends_connection = true});
         return;
     }
-    table_add(&request->http->waiting, &request->link);
     MHD_suspend_connection(request->connection);
+waiting:
+    table_add(&request->http->waiting, &request->link);
     request->state = REQUEST_WAITING;
+}
+
+const char *http_reason(unsigned status)
+{
+    return MHD_get_reason_phrase_for(status);
 }

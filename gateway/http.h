@@ -39,7 +39,8 @@ size_t http_waiting(const struct http *http);
 /* For the worker's timer list: a request has taken too long. */
 void http_request_overdue(struct timer *deadline);
 
-/* A request, as routes.c sees it.  Strings live until it is answered; NULL: there is none. */
+/* A request, as routes.c sees it.  Strings live until it is answered or has to wait; NULL: there is
+ * none. */
 struct worker *request_worker(const struct request *request);
 const char *request_method(const struct request *request);
 const char *request_path(const struct request *request);
@@ -86,6 +87,7 @@ void http_answer(struct http *http, uint64_t number, const struct answer *answer
 struct upgrade {
     void (*opened)(struct upgrade *upgrade, int fd, const void *first, size_t bytes);
     void (*undo)(struct upgrade *upgrade);
+    bool speaks_first; /* what it becomes is written to at once: the 101 may go with that */
 };
 void request_upgrade(struct request *request, const char *accept, struct upgrade *upgrade);
 
@@ -97,6 +99,7 @@ struct request_notes {
     uint8_t sid[15];
     bool has_sid, is_post_announced;
     char accept[29];
+    const char *extensions; /* agreed on for a WebSocket; NULL: none */
 };
 struct request_notes *request_notes(struct request *request);
 

@@ -187,7 +187,7 @@ static struct opening *opening_new(struct worker *worker)
 }
 
 /* RFC 6455 §4.2.1.  False: answered already. */
-static bool is_websocket_request(struct request *request, char *accept)
+static bool is_websocket_request(struct request *request)
 {
     const char *key = request_header(request, "Sec-WebSocket-Key");
     const char *version = request_header(request, "Sec-WebSocket-Version");
@@ -195,7 +195,7 @@ static bool is_websocket_request(struct request *request, char *accept)
     if (!is_method(request, "GET") || request_has_body(request) ||
         !request_header_has(request, "Upgrade", "websocket") ||
         !request_header_has(request, "Connection", "upgrade") || !key ||
-        !websocket_accept(key, accept)) {
+        !websocket_accept(key, request_notes(request)->accept)) {
         refuse(request, ENGINE_BAD_REQUEST);
         return false;
     }
@@ -207,17 +207,20 @@ static bool is_websocket_request(struct request *request, char *accept)
     return true;
 }
 
-/* Accept permessage-deflate where it is served and offered; offers in a second header are not
+/* permessage-deflate where it is served and offered, or NULL; offers in a second header are not
  * looked at. */
-static bool agree_on_deflate(struct request *request)
+static const char *accepted_extensions(const struct request *request)
 {
     const char *offers = request_header(request, "Sec-WebSocket-Extensions");
-    const char *accepted =
-        offers && config_of(request)->gateway_deflate ? deflate_accept(offers) : NULL;
 
-    if (accepted)
-        request_add_header(request, "Sec-WebSocket-Extensions", accepted);
-    return accepted != NULL;
+    return offers && config_of(request)->gateway_deflate ? deflate_accept(offers) : NULL;
+}
+
+static void upgrade(struct request *request, const char *extensions, struct opening *opening)
+{
+    if (extensions)
+        request_add_header(request, "Sec-WebSocket-Extensions", extensions);
+    request_upgrade(request, request_notes(request)->accept, &opening->upgrade);
 }
 
 /* Which Engine.IO is asked for, as bits of enum wire; -1: none that is served. */
@@ -259,8 +262,8 @@ static void serve_handshake(struct request *request, bool is_websocket)
 {
     struct worker *worker = request_worker(request);
     int wire = wire_of(request);
-    char accept[WEBSOCKET_ACCEPT_SIZE];
     struct admission admission = {0};
+    const char *extensions;
     struct opening *opening;
 
     if (!is_method(request, "GET")) {
@@ -271,18 +274,20 @@ static void serve_handshake(struct request *request, bool is_websocket)
         refuse(request, ENGINE_UNSUPPORTED_VERSION);
         return;
     }
-    if ((is_websocket && !is_websocket_request(request, accept)) || !admit(request, &admission))
+    if ((is_websocket && !is_websocket_request(request)) || !admit(request, &admission))
         return;
     admission.wire = (uint8_t)wire;
     if (!is_websocket) {
         serve_polling_handshake(request, &admission);
         return;
     }
-    admission.deflates = agree_on_deflate(request);
+    extensions = accepted_extensions(request);
+    admission.deflates = extensions != NULL;
     opening = opening_new(worker);
     opening->admission = admission;
     opening->is_new = true;
-    request_upgrade(request, accept, &opening->upgrade);
+    opening->upgrade.speaks_first = !(admission.wire & WIRE_EIO3);
+    upgrade(request, extensions, opening);
 }
 
 /* Requests of a session, which may be another worker's. */
@@ -311,8 +316,9 @@ static void serve_websocket(struct request *request)
 {
     struct request_notes *notes = request_notes(request);
 
-    if (!is_websocket_request(request, notes->accept))
+    if (!is_websocket_request(request))
         return;
+    notes->extensions = accepted_extensions(request);
     polling_inquire(request_worker(request), INQUIRY_UPGRADE, notes->sid, request_number(request),
                     NULL, 0);
 }
@@ -478,8 +484,8 @@ void routes_upgrade(struct request *request)
     struct opening *opening = opening_new(request_worker(request));
 
     memcpy(opening->sid, notes->sid, sizeof opening->sid);
-    opening->deflates = agree_on_deflate(request);
-    request_upgrade(request, notes->accept, &opening->upgrade);
+    opening->deflates = notes->extensions != NULL;
+    upgrade(request, notes->extensions, opening);
 }
 
 void routes_end(struct request *request)

@@ -126,6 +126,77 @@ test('a connection serves several requests, also when they come at once', async 
     await wire.said(/(HTTP\/1\.1 200 [^]*){4}/);
 });
 
+/* ---- plain requests are read by our own hand, others by libmicrohttpd: nobody may notice ---- */
+
+const webSocket = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='];
+const request = (method, query, headers = [], body = '') => `${method} /socket.io/?${query} HTTP/1.1\r\n${['Host: x', ...headers,
+    ...body && [`Content-Length: ${body.length}`]].map((line) => `${line}\r\n`).join('')}\r\n${body}`;
+
+/* Sorted headers, without the time; and no ids. */
+function comparable(text) {
+    const [head, body] = text.replace(/(?<="sid":"|io=)[\w-]{20}/g, '').split('\r\n\r\n');
+    const [status, ...headers] = head.split('\r\n');
+    return [status, ...headers.filter((line) => !/^Date/.test(line)).sort(), / 101 /.test(status) ? '' : body].join('\n');
+}
+
+test('a plain request is answered as one that has to be decoded', async (t) => {
+    const sp = await start(t, { 'gateway.origins': 'https://example.org', 'gateway.deflate': true });
+    const requests = {
+        'a handshake': ['GET', 'EIO=4&transport=polling'], 'one of version 3': ['GET', 'EIO=3&transport=polling'],
+        'of no version': ['GET', 'transport=polling'], 'by POST': ['POST', 'EIO=4&transport=polling', [], '40'],
+        'of no transport': ['GET', 'EIO=4'], 'of an unknown session': ['GET', 'EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA'],
+        'of a bad session': ['POST', 'EIO=4&transport=polling&sid=x', [], '40'], 'a GET with a body': ['GET', 'EIO=4&transport=polling', [], '40'],
+        'from another page': ['GET', 'EIO=4&transport=polling', ['Origin: https://example.com']],
+        'from an allowed one': ['GET', 'EIO=4&transport=polling', ['Origin: https://example.org']],
+        'two values': ['GET', 'EIO=4&EIO=3&transport=polling&transport=x'], 'names in capitals': ['GET', 'eio=4&TRANSPORT=polling'],
+        'a name without a value': ['GET', 'EIO=4&transport=polling&sid'], 'an empty value': ['GET', 'EIO=4&transport=polling&sid='],
+        'the last one': ['GET', 'EIO=4&transport=polling', ['Connection: close']],
+        'a WebSocket': ['GET', 'EIO=4&transport=websocket', webSocket], 'without a key': ['GET', 'EIO=4&transport=websocket', webSocket.slice(0, 3)],
+        'of an old version': ['GET', 'EIO=4&transport=websocket', [...webSocket.slice(0, 2), 'Sec-WebSocket-Version: 8', webSocket[3]]],
+        'with an extension': ['GET', 'EIO=4&transport=websocket', [...webSocket, 'Sec-WebSocket-Extensions: permessage-deflate']],
+    };
+    for (const [name, [method, query, ...rest]] of Object.entries(requests)) {
+        const [plain, decoded] = await Promise.all([query, `${query}&x=%20`].map(async (text) => {
+            const wire = dial(t, sp);
+            await wire.send(request(method, text, ...rest));
+            const answer = await wire.said(/\r\n\r\n.*\}$/);
+            if (name === 'the last one') await wire.end();
+            return comparable(answer);
+        }));
+        assert.equal(plain, decoded, name);
+    }
+});
+
+test('requests of both kinds on one connection are answered in their order', async (t) => {
+    const sp = await start(t);
+    const plain = request('GET', 'EIO=4&transport=polling'), decoded = request('GET', 'EIO=4&transport=%70olling');
+    for (const order of [[plain, smuggled, plain], [plain, plain, decoded, plain], [decoded, plain, smuggled]]) {
+        const wire = dial(t, sp);
+        await wire.send(order.join(''));
+        const text = await wire.said(new RegExp(`(HTTP/1\\.1 200 [^]*?\\}){${order.length}}$`));
+        assert.deepEqual([...text.matchAll(/\{"(\w+)"/g)].map(([, word]) => word), order.map((one) => one === smuggled ? 'status' : 'sid'));
+    }
+});
+
+test('a plain request that comes in drops is one', async (t) => {
+    const sp = await start(t);
+    const session = await poll(sp);
+    const wire = dial(t, sp);
+    for (const drop of request('POST', session.url.split('?')[1], [], '40')) await wire.send(drop);
+    assert.match(await wire.said(/ok$/), /^HTTP\/1\.1 200 /);
+    assert.match((await session.get()).body.toString(), /^40\{/);
+});
+
+test('who asks, closes its side and goes is noticed while it waits', async (t) => {
+    const sp = await start(t);
+    const session = await poll(sp);
+    const wire = dial(t, sp);
+    await wire.send(request('GET', session.url.split('?')[1]));
+    wire.socket.end();
+    await wire.end();
+    await until(async () => (await session.post('6')).status === 400, 'the end of the session');
+});
+
 /* ---- where the page comes from ---- */
 
 const cors = (headers) => ['access-control-allow-origin', 'access-control-allow-credentials', 'vary'].map((name) => headers.get(name));
@@ -242,7 +313,7 @@ test('limits.body_bytes bounds all bodies that are arriving, and what it took it
     }
     const refused = async () => {
         const wire = dial(t, sp);
-        await wire.send(post(await poll(sp), 15_000, 15_000));
+        await wire.send(post(await poll(sp), 17_000, 17_000));
         return /^HTTP\/1\.1 503 /.test(await wire.said(/^HTTP\/1\.1 \d+ /));
     };
     await until(refused, 'the bodies to be too many');
