@@ -44,7 +44,7 @@ PROGRAMS := $(addprefix $(BUILD)/,sallyport sallyport-login sallyport-gateway)
 UNIT     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c tests/system/*.c tests/protocol/*.c))
 
 FUZZ     := $(patsubst %.c,$(BUILD)/%,$(filter-out %/replay.c,$(wildcard tests/fuzz/*.c)))
-BENCH    := $(addprefix $(BUILD)/tests/bench/,load ceiling)
+BENCH    := $(addprefix $(BUILD)/tests/bench/,load ceiling hashes)
 
 all: $(PROGRAMS)
 unit: $(UNIT)
@@ -78,11 +78,14 @@ FEEDER := $(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer,$(BUILD)/tests/fuzz/r
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(filter %.o,$(FEEDER)) $(BUILD)/everything.a
 	$(CC) $(LDFLAGS) $(filter -f%,$(FEEDER)) -o $@ $^ $(LIBS.gateway) $(LIBS.login) $(LIBS.db) $(LIBS.common)
 
-$(BUILD)/tests/bench/load: $(filter-out %/ceiling.o,$(call objects,$(wildcard tests/bench/*.c)))
+$(BUILD)/tests/bench/load: $(filter-out %/ceiling.o %/hashes.o,$(call objects,$(wildcard tests/bench/*.c)))
 	$(CC) $(LDFLAGS) -o $@ $^ -ljansson -lsodium
 
 $(BUILD)/tests/bench/ceiling: $(BUILD)/tests/bench/ceiling.o
 	$(CC) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/tests/bench/hashes: $(BUILD)/tests/bench/hashes.o $(BUILD)/tests/bench/process.o
+	$(CC) $(LDFLAGS) -o $@ $^ -lsodium
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -5,6 +5,7 @@
  * is on the machine.  Anything lost, doubled or out of order makes the measurement fail.
  */
 #include "tests/bench/crowd.h"
+#include "tests/bench/post.h"
 #include "tests/bench/process.h"
 
 #include <getopt.h>
@@ -15,6 +16,7 @@
 
 struct settings {
     struct crowd_job job;
+    struct post_job post;
     pid_t pid;
     const char *key;
     unsigned first; /* clients at the first look */
@@ -196,6 +198,27 @@ static void measure_rooms(const struct settings *settings, struct crowd *crowd)
     fprintf(settings->out, ", \"moves_per_cpu_s\": %.0f", per_cpu_s(took.count.acked, took));
 }
 
+/* Forms to a login service; then, when it has rested, what it holds. */
+static void measure_posts(const struct settings *settings, struct crowd *crowd)
+{
+    struct poster *poster = post_open(&settings->post);
+    uint64_t start_ns, start_cpu_ns, answers;
+    struct look took = {0};
+
+    (void)crowd;
+    post_play(poster, settings->warm_s);
+    start_ns = now_ns(), start_cpu_ns = process_cpu_ns(settings->pid);
+    answers = post_play(poster, settings->for_s);
+    took.ns = now_ns() - start_ns, took.cpu_ns = process_cpu_ns(settings->pid) - start_cpu_ns;
+    sleep_ms(SETTLE_MS);
+    fprintf(settings->out,
+            "\"answers\": %llu, \"answers_per_cpu_s\": %.0f, \"answers_per_s\": %.0f, "
+            "\"busy\": %.2f, \"resident_mb\": %.2f",
+            (unsigned long long)answers, per_cpu_s(answers, took),
+            (double)answers / seconds(took.ns), busy(took),
+            (double)process_resident(settings->pid) / 1e6);
+}
+
 /* clang-format off */
 static const struct measurement {
     const char *name;
@@ -207,6 +230,7 @@ static const struct measurement {
     {"pace",  measure_pace,  "latency at --rate messages a second from --senders"},
     {"ping",  measure_ping,  "acknowledged round trips per CPU-second"},
     {"rooms", measure_rooms, "deliveries to --rooms rooms of 10, and joining and leaving, per CPU-second"},
+    {"posts", measure_posts, "answers of --status to --forms posted to --path, per CPU-second; without --key"},
 };
 
 static const struct option options[] = {
@@ -216,6 +240,8 @@ static const struct option options[] = {
     {"window",  required_argument, NULL, 'w'}, {"rate",   required_argument, NULL, 'r'},
     {"first",   required_argument, NULL, 'f'}, {"warm",   required_argument, NULL, 'u'},
     {"for",     required_argument, NULL, 'd'}, {"rooms",  required_argument, NULL, 'm'},
+    {"path",    required_argument, NULL, 'a'}, {"forms",  required_argument, NULL, 'o'},
+    {"status",  required_argument, NULL, 'e'},
     {"polling", no_argument,       NULL, 'l'}, {NULL, 0, NULL, 0},
 };
 /* clang-format on */
@@ -230,10 +256,10 @@ static const struct measurement *find(const char *name)
 
 _Noreturn static void usage(void)
 {
-    fprintf(
-        stderr,
-        "usage: load MEASUREMENT --port PORT --pid PID --key JWK [--threads N] [--clients N]\n"
-        "            [--senders N] [--window N] [--rate N] [--first N] [--warm S] [--for S]\n\n");
+    fprintf(stderr,
+            "usage: load MEASUREMENT --port PORT --pid PID --key JWK [--threads N] [--clients N]\n"
+            "            [--senders N] [--window N] [--rate N] [--first N] [--warm S] [--for S]\n"
+            "            [--path PATH --forms FILE --status N]\n\n");
     for (size_t i = 0; i < sizeof measurements / sizeof *measurements; i++)
         fprintf(stderr, "  %-6s %s\n", measurements[i].name, measurements[i].help);
     exit(2);
@@ -266,6 +292,9 @@ static void take_options(struct settings *settings, int argc, char **argv)
         case 'r': settings->job.per_second = number(optarg); break;
         case 'm': settings->job.rooms = number(optarg); break;
         case 'l': settings->job.is_polling = true; break;
+        case 'a': settings->post.path = optarg; break;
+        case 'o': settings->post.forms = optarg; break;
+        case 'e': settings->post.status = number(optarg); break;
         case 'f': settings->first = number(optarg); break;
         case 'u': settings->warm_s = strtod(optarg, NULL); break;
         case 'd': settings->for_s = strtod(optarg, NULL); break;
@@ -275,11 +304,15 @@ static void take_options(struct settings *settings, int argc, char **argv)
     }
 }
 
-/* Rooms of ten, as many for each client. */
-static bool are_whole(const struct crowd_job *job)
+/* A crowd's job.  Rooms of ten, as many for each client. */
+static bool is_whole(const struct settings *settings)
 {
-    return job->rooms == 0 || (job->clients >= ROOM_MEMBERS && job->clients % ROOM_MEMBERS == 0 &&
-                               job->rooms % (job->clients / ROOM_MEMBERS) == 0);
+    const struct crowd_job *job = &settings->job;
+
+    return settings->key && job->threads > 0 && job->per_second > 0 &&
+           job->senders <= job->clients && settings->first < job->clients &&
+           (job->rooms == 0 || (job->clients >= ROOM_MEMBERS && job->clients % ROOM_MEMBERS == 0 &&
+                                job->rooms % (job->clients / ROOM_MEMBERS) == 0));
 }
 
 int main(int argc, char **argv)
@@ -293,20 +326,23 @@ int main(int argc, char **argv)
     struct signer signer;
     size_t length;
     char *line;
+    bool is_posting;
 
     take_options(&settings, argc, argv);
     measurement = optind + 1 == argc ? find(argv[optind]) : NULL;
-    if (!measurement || !settings.key || !settings.job.port || settings.pid <= 0 ||
-        settings.job.threads == 0 || settings.job.per_second == 0 ||
-        settings.job.senders > settings.job.clients || settings.first >= settings.job.clients ||
-        !are_whole(&settings.job))
+    is_posting = measurement && measurement->measure == measure_posts;
+    if (!measurement || !settings.job.port || settings.pid <= 0 ||
+        (is_posting ? !settings.post.forms || !settings.post.path || settings.job.clients == 0
+                    : !is_whole(&settings)))
         usage();
-    if (sodium_init() < 0 || !signer_read(&signer, settings.key))
+    if (sodium_init() < 0 || (!is_posting && !signer_read(&signer, settings.key)))
         return 1;
     settings.job.signer = &signer;
+    settings.post.port = settings.job.port;
+    settings.post.clients = settings.job.clients;
     settings.out = open_memstream(&line, &length);
     fprintf(settings.out, "{\"clients\": %u, ", settings.job.clients);
-    measurement->measure(&settings, crowd_new(&settings.job));
+    measurement->measure(&settings, is_posting ? NULL : crowd_new(&settings.job));
     fprintf(settings.out, "}");
     fclose(settings.out);
     puts(line);

@@ -10,7 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { write } from './report.mjs';
+import { publish, write } from './report.mjs';
 
 const tree = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const out = path.join(tree, 'build/bench');
@@ -40,6 +40,13 @@ const gateway = (workers) => ({
     command: () => [path.join(release, 'sallyport-gateway'), '-c', path.join(instance(workers), 'sallyport.conf')],
     workers,
 });
+const front = (backend) => `server.modules += ("mod_fastcgi", "mod_proxy")
+server.bind = "127.0.0.1"
+server.port = ${port}
+server.document-root = "/nonexistent"
+server.max-keep-alive-requests = 65535
+${backend}
+`;
 const servers = {
     gateway: { label: 'Sallyport', ...gateway(1) },
     node: { label: `Socket.IO on Node ${process.versions.node.split('.')[0]}, ws`, ...peer(process.execPath) },
@@ -48,10 +55,22 @@ const servers = {
     coalesced: { label: 'ceiling, coalesced', ...ceiling('coalesced') },
     gateway_2: { label: 'Sallyport, 2 workers', ...gateway(2) },
     gateway_4: { label: 'Sallyport, 4 workers', ...gateway(4) },
+    login: {
+        label: 'sallyport-login, lighttpd',
+        command: () => [path.join(release, 'sallyport-login'), '-c', path.join(loginInstance(), 'sallyport.conf')],
+        front: () => `fastcgi.server = ("" => (("socket" => "${loginInstance()}/login.sock", "check-local" => "disable")))`,
+    },
+    express: {
+        label: `Express on Node ${process.versions.node.split('.')[0]}, lighttpd`,
+        command: () => [process.execPath, 'login-peer.mjs', behind],
+        front: () => `proxy.server = ("" => (("host" => "127.0.0.1", "port" => ${behind})))`,
+    },
+    hashes: { label: 'libsodium, hashing alone' },
 };
 const tokens = ['gateway', 'node', 'bun']; /* those that look at one, and ping */
 const single = [...tokens, 'each', 'coalesced'];
 const workers = ['gateway_2', 'gateway_4'];
+const logins = ['login', 'express'];
 
 /* What `load` is told, and which servers it is put to. */
 const whole = {
@@ -70,6 +89,10 @@ const whole = {
         poll_ping: ['ping --polling --clients 100', tokens],
         poll_few: ['rooms --polling --clients 100 --rooms 10 --window 1', ['gateway']],
         poll_many: ['rooms --polling --clients 10000 --rooms 1000 --window 1', ['gateway']],
+        login: ['posts --clients 8 --path /login --status 200', ['login', 'hashes']],
+        login_early: ['posts --clients 16 --path /login --status 400', logins],
+        login_throttled: ['posts --clients 16 --path /login --status 429', logins],
+        login_refresh: ['posts --clients 64 --path /token --status 200', logins],
     },
 };
 const quick = {
@@ -82,6 +105,9 @@ const quick = {
         ping: ['ping --clients 100 --warm 0.2 --for 0.5', [...tokens, 'each']],
         rooms_many: ['rooms --clients 500 --rooms 5000 --warm 0.2 --for 0.5', ['gateway', 'node']],
         poll_ping: ['ping --polling --clients 100 --warm 0.2 --for 0.5', tokens],
+        login: ['posts --clients 4 --path /login --status 200 --warm 0.1 --for 0.5', ['login', 'hashes']],
+        login_throttled: ['posts --clients 4 --path /login --status 429 --warm 0.1 --for 0.5', logins],
+        login_refresh: ['posts --clients 64 --path /token --status 200 --warm 0.1 --for 0.2', logins],
     },
 };
 
@@ -135,6 +161,38 @@ function key(count = 1) {
     return path.join(keys, fs.readdirSync(keys).find((name) => name.endsWith('.jwk')));
 }
 
+/* Users enough that none has too many sessions; access tokens end soon, of which a session may have so many. */
+const users = Array.from({ length: 64 }, (_, i) => `user${i}`), password = 'correct horse';
+function loginInstance() {
+    if (made.has('login')) return made.get('login');
+    const dir = path.join(out, 'instance-login'), sallyport = path.join(release, 'sallyport');
+    fs.rmSync(dir, { recursive: true, force: true });
+    execFileSync(sallyport, ['init', '--dir', dir, '--set', 'token.lifetime=1s'], { stdio: 'pipe' });
+    for (const name of users)
+        execFileSync(sallyport, ['-c', path.join(dir, 'sallyport.conf'), 'user', 'add', name, '--password-stdin'],
+            { input: `${password}\n`, stdio: 'pipe' });
+    made.set('login', dir);
+    return dir;
+}
+
+const posted = (url, fields) => fetch(`http://127.0.0.1:${port}${url}`, { method: 'POST', body: new URLSearchParams(fields) });
+
+/* The forms of a job, a line each, and what has to happen before. */
+const forms = {
+    login: async () => users.map((username) => new URLSearchParams({ username, password })),
+    login_early: async () => ['username=&password='],
+    async login_throttled() {
+        const wrong = (i) => new URLSearchParams({ username: users[0], password: `wrong ${i}` });
+        for (let i = 0; (await posted('/login', wrong(i))).status !== 429; i++)
+            if (i > 100) throw new Error('nobody is throttled');
+        return [wrong('again')];
+    },
+    login_refresh: () => Promise.all(users.map(async (username) => {
+        const { refresh_token } = await (await posted('/login', { username, password })).json();
+        return new URLSearchParams({ grant_type: 'refresh_token', refresh_token });
+    })),
+};
+
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
@@ -156,19 +214,37 @@ const answers = () => new Promise((resolve) => {
     socket.on('error', () => resolve(false)).on('connect', () => socket.destroy());
 });
 
+/* The web server, and the file of forms that `load` is told of. */
+async function frontOf(server, name, job, log) {
+    const config = path.join(out, `${name}.conf`), list = path.join(out, `${name}.forms`);
+    fs.writeFileSync(config, front(server.front()));
+    const web = start(['/usr/sbin/lighttpd', '-D', '-f', config], { stdio: ['ignore', log, log] });
+    for (let tries = 0; (await posted('/login', {}).catch(() => ({ status: 503 }))).status >= 500; tries++) {
+        if (tries > 100) throw new Error(`${name} did not start`);
+        await pause(100);
+    }
+    fs.writeFileSync(list, (await forms[job]()).join('\n') + '\n');
+    return [web, ['--forms', list]];
+}
+
 async function measure(name, job, words) {
     const server = servers[name];
-    const wanted = server.workers ?? 1;
+    if (name === 'hashes') return JSON.parse(output(path.join(release, 'tests/bench/hashes'), words.match(/--for (\S+)/)?.[1] ?? '3'));
+    const wanted = server.front ? cores : server.workers ?? 1;
+    let web;
     const log = path.join(out, `${name}.log`);
     const file = fs.openSync(log, 'w');
     const child = start(place_server(server.command(port), wanted), { cwd: peers, stdio: ['ignore', file, file] });
     try {
-        for (let tries = 0; !await answers(); tries++) {
+        for (let tries = 0; !server.front && !await answers(); tries++) {
             if (tries > 100 || child.exitCode !== null) throw new Error(`${name} did not start; see ${log}`);
             await pause(100);
         }
+        let told;
+        if (server.front) [web, told] = await frontOf(server, name, job, file);
+        else told = ['--key', key(server.workers)];
         const crowd = start([...place_crowd([path.join(release, 'tests/bench/load')], wanted), ...words.split(' '),
-            '--port', port, '--pid', child.pid, '--key', key(server.workers), '--threads', Math.max(1, Math.min(3, cores - 1))],
+            '--port', port, '--pid', child.pid, ...told, '--threads', Math.max(1, Math.min(3, cores - 1))],
         { stdio: ['ignore', 'pipe', 'pipe'] });
         let said = '';
         for (const stream of [crowd.stdout, crowd.stderr]) stream.on('data', (text) => { said += text; });
@@ -176,10 +252,12 @@ async function measure(name, job, words) {
         if (status !== 0) throw new Error(`${name}, ${job}: load ended with ${status}: ${said.trim()}`);
         return JSON.parse(said);
     } finally {
-        child.kill('SIGTERM');
-        await Promise.race([child.ended, pause(5000)]);
-        child.kill('SIGKILL');
-        await child.ended;
+        for (const one of [web, child]) {
+            one?.kill('SIGTERM');
+            await Promise.race([one?.ended, pause(5000)]);
+            one?.kill('SIGKILL');
+            await one?.ended;
+        }
         fs.closeSync(file);
     }
 }
@@ -199,7 +277,7 @@ function freePort() {
 const rotated = (list, by) => list.map((_, i) => list[(i + by) % list.length]);
 
 function usage(what) {
-    console.error(`run: ${what}\nusage: tests/bench/run [--quick] [--rounds N] [--jobs a,b] [--servers a,b]`);
+    console.error(`run: ${what}\nusage: tests/bench/run [--quick | --publish] [--rounds N] [--jobs a,b] [--servers a,b]`);
     process.exit(2);
 }
 
@@ -212,7 +290,7 @@ function chosen(all, option, what) {
 function readOptions() {
     try {
         return parseArgs({ options: {
-            quick: { type: 'boolean' }, rounds: { type: 'string' }, jobs: { type: 'string' }, servers: { type: 'string' },
+            quick: { type: 'boolean' }, publish: { type: 'boolean' }, rounds: { type: 'string' }, jobs: { type: 'string' }, servers: { type: 'string' },
         } }).values;
     } catch (error) {
         return usage(error.message);
@@ -231,7 +309,7 @@ if (!fs.existsSync(bun)) {
     names = names.filter((name) => name !== 'bun');
 }
 
-const port = await freePort();
+const port = await freePort(), behind = await freePort();
 const results = {
     date: new Date().toISOString(),
     commit: output('git', 'describe', '--always', '--dirty'),
@@ -253,4 +331,5 @@ for (let round = 0; round < rounds; round++) {
     }
 }
 results.machine.load_average_after = os.loadavg().map((value) => Number(value.toFixed(1)));
+if (options.publish) publish(results, tree);
 console.log('\n' + write(results, out, options.quick ? 'quick' : 'results'));

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /* Job, figure, what it is called, its unit; `lower`: less is better. */
 const rows = [
@@ -25,6 +26,13 @@ const rows = [
     ['poll_ping', 'requests_per_cpu_s', 'polling requests per CPU-second', 'k', { by: 1000 }],
     ['poll_few', 'deliveries_per_cpu_s', 'deliveries to 10 polls per CPU-second, 100 waiting', 'k', { by: 1000 }],
     ['poll_many', 'deliveries_per_cpu_s', 'deliveries to 10 polls per CPU-second, 10,000 waiting', 'k', { by: 1000 }],
+    ['login', 'answers_per_cpu_s', 'logins (hashes) per CPU-second', ''],
+    ['login_early', 'answers_per_cpu_s', 'logins refused as incomplete per CPU-second', ''],
+    ['login_throttled', 'answers_per_cpu_s', 'logins refused as too many per CPU-second', ''],
+    ['login_throttled', 'answers_per_s', 'logins refused as too many per second', ''],
+    ['login_refresh', 'answers_per_cpu_s', 'refreshes per CPU-second', ''],
+    ['login_refresh', 'answers_per_s', 'refreshes per second', ''],
+    ['login_early', 'resident_mb', 'resident when idle again', 'MB', { lower: true }],
 ];
 
 /* What the gateway must reach: a figure of its own, or its ratio to another server's. */
@@ -40,6 +48,11 @@ const goals = [
     ['pinged', 'idle_percent', null, '<=', 1],
     ['polls', 'bytes_per_client', null, '<=', 10240],
     ['poll_ping', 'requests_per_cpu_s', 'node', '>=', 5],
+    ['login', 'answers_per_cpu_s', 'hashes', '>=', 0.95, 'login'],
+    ['login_early', 'answers_per_cpu_s', 'express', '>=', 2, 'login'],
+    ['login_throttled', 'answers_per_cpu_s', 'express', '>=', 2, 'login'],
+    ['login_refresh', 'answers_per_cpu_s', 'express', '>=', 2, 'login'],
+    ['login_early', 'resident_mb', null, '<=', 6, 'login'],
 ];
 const workers_goals = ['gateway_2', 'gateway_4'].flatMap((server) => [
     ['idle', 'connects_per_cpu_s'], ['room_1000', 'deliveries_per_cpu_s'], ['ping', 'acks_per_cpu_s'],
@@ -83,15 +96,23 @@ class Figures {
     }
 }
 
-function table(figures, labels) {
-    const servers = Object.keys(labels);
-    const lines = [['', ...Object.values(labels)], servers.map(() => '---').concat('---')];
-    for (const [job, figure, what, unit, { by } = {}] of rows) {
-        const found = servers.map((server) => figures.of(server, job, figure, by));
-        if (found.some((one) => one))
-            lines.push([`${what}${unit && `, ${unit}`}`, ...found.map((one) => one ? cell(one) : '–')]);
+/* The login service has a table of its own. */
+const logins = ['login', 'express', 'hashes'];
+const tables = [(server) => !logins.includes(server), (server) => logins.includes(server)];
+
+function table(figures, labels, show) {
+    const made = [];
+    for (const belongs of tables) {
+        const servers = Object.keys(labels).filter(belongs);
+        const lines = [['', ...servers.map((server) => labels[server])], servers.map(() => '---').concat('---')];
+        for (const [job, figure, what, unit, { by } = {}] of rows) {
+            const found = servers.map((server) => figures.of(server, job, figure, by));
+            if (found.some((one) => one))
+                lines.push([`${what}${unit && `, ${unit}`}`, ...found.map((one) => one ? show(one) : '–')]);
+        }
+        if (lines.length > 2) made.push(lines.map((line) => `| ${line.join(' | ')} |`).join('\n'));
     }
-    return lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
+    return made.join('\n\n');
 }
 
 function goalTable(figures) {
@@ -127,7 +148,8 @@ function growths(figures) {
 /* ---- the plot: a panel a figure, a bar a server, its range a line ---- */
 
 const escaped = (text) => text.replace(/[&<>]/g, (letter) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;' })[letter]);
-const colour = (server) => server.startsWith('gateway') ? '#1f6f54' : ['each', 'coalesced'].includes(server) ? '#b9c2c9' : '#7b93b5';
+const ours = (server) => server === 'login' || server.startsWith('gateway');
+const colour = (server) => ours(server) ? '#1f6f54' : ['each', 'coalesced', 'hashes'].includes(server) ? '#b9c2c9' : '#7b93b5';
 
 function panel(figures, labels, [job, figure, what, unit, { by, lower } = {}], x, y) {
     const bars = Object.keys(labels).map((server) => ({ server, found: figures.of(server, job, figure, by) })).filter((bar) => bar.found);
@@ -145,7 +167,7 @@ function panel(figures, labels, [job, figure, what, unit, { by, lower } = {}], x
 }
 
 function plot(figures, { labels, command, machine, commit }) {
-    const shown = rows.filter(([job, figure]) => figures.of('gateway', job, figure));
+    const shown = rows.filter(([job, figure]) => Object.keys(labels).some((server) => ours(server) && figures.of(server, job, figure)));
     const height = 50 + 20 * Object.keys(labels).length;
     const total = 50 + Math.ceil(shown.length / 2) * height;
     const panels = shown.map((row, i) => panel(figures, labels, row, 20 + (i % 2) * 450, 60 + (i >> 1) * height));
@@ -157,18 +179,22 @@ ${panels.join('\n')}
 `;
 }
 
+function circumstances({ command, commit, date, machine, measurements }) {
+    const rounds = 1 + Math.max(...measurements.map((m) => m.round));
+    return `Made by \`${command}\` at commit ${commit} on ${date.slice(0, 10)}: ${machine.cores} cores, ${machine.processor}, ` +
+        `${machine.memory_gib} GiB, Linux ${machine.kernel} (TCP ${machine.congestion_control}), ${machine.system}, Node ${machine.node}, Bun ${machine.bun ?? 'absent'}, ${machine.compiler}; ` +
+        `load average ${machine.load_average[0]} before, ${machine.load_average_after[0]} after. ` +
+        (rounds > 1 ? `Medians of ${rounds} rounds.` : 'One round.');
+}
+
 /* Into `folder`: NAME.json, NAME.md, NAME.svg.  Returns the Markdown. */
 export function write(results, folder, name) {
     const figures = new Figures(results);
-    const { machine } = results;
-    const rounds = 1 + Math.max(...results.measurements.map((m) => m.round));
     const text = [
-        `Made by \`${results.command}\` at commit ${results.commit} on ${results.date.slice(0, 10)}: ${machine.cores} cores, ${machine.processor}, ` +
-        `${machine.memory_gib} GiB, Linux ${machine.kernel} (TCP ${machine.congestion_control}), ${machine.system}, Node ${machine.node}, Bun ${machine.bun ?? 'absent'}, ${machine.compiler}; ` +
-        `load average ${machine.load_average[0]} before, ${machine.load_average_after[0]} after.`,
-        `Everything on loopback; server and crowd on cores of their own where there are enough; 64-byte payload; CPU is the server's. The ceilings look at no token and ping nobody. ` +
-        (rounds > 1 ? `Medians of ${rounds} rounds (lowest–highest).` : 'One round.'),
-        table(figures, results.labels),
+        circumstances(results),
+        'Everything on loopback; server and crowd on cores of their own where there are enough, but for logins; 64-byte payload; CPU is the server\'s, ' +
+        'of logins without the web server\'s. The ceilings look at no token and ping nobody; Express keeps its users and refresh tokens in memory. In brackets: lowest and highest.',
+        table(figures, results.labels, (one) => cell(one)),
         results.quick ? 'A quick run judges nothing.' : goalTable(figures),
     ].join('\n\n') + '\n';
     fs.writeFileSync(path.join(folder, `${name}.json`), JSON.stringify(results, null, 1) + '\n');
@@ -176,3 +202,17 @@ export function write(results, folder, name) {
     fs.writeFileSync(path.join(folder, `${name}.svg`), plot(figures, results));
     return text;
 }
+
+/* A whole run for everybody to see: beside the yardstick, and its medians between two marks in README.md. */
+export function publish(results, tree) {
+    const readme = path.join(tree, 'README.md'), text = fs.readFileSync(readme, 'utf8');
+    const marks = /(?<=<!-- measured -->\n)[^]*(?=<!-- \/measured -->)/;
+    if (!marks.test(text)) throw new Error('README.md has no <!-- measured --> and <!-- /measured -->');
+    write(results, path.join(tree, 'tests/bench'), 'results');
+    fs.writeFileSync(readme, text.replace(marks, () =>
+        `${circumstances(results)}\n\n${table(new Figures(results), results.labels, ({ median }) => short(median))}\n`));
+}
+
+/* node tests/bench/report.mjs RESULTS.json: publish what was measured before. */
+if (process.argv[1] === fileURLToPath(import.meta.url))
+    publish(JSON.parse(fs.readFileSync(process.argv[2], 'utf8')), path.resolve(path.dirname(process.argv[1]), '../..'));

@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
+import { publish } from './report.mjs';
 import { folder, freePort, must, program, run, start, tree } from '../lib.mjs';
 
 must('make', ['-s', '-j', String(os.cpus().length), '-C', tree, 'bench']);
@@ -56,11 +57,30 @@ test('a quick run leaves figures, a table and a plot', () => {
     const { measurements, labels, jobs } = JSON.parse(made('quick.json'));
     for (const job of Object.keys(jobs)) {
         const servers = measurements.filter((one) => one.job === job).map((one) => one.server);
-        for (const server of ['gateway', 'node']) assert.ok(servers.includes(server), `${server} was not put to ${job}`);
+        for (const server of job === 'login' ? ['login', 'hashes'] : job.startsWith('login') ? ['login', 'express'] : ['gateway', 'node'])
+            assert.ok(servers.includes(server), `${server} was not put to ${job}`);
     }
     assert.deepEqual([...new Set(measurements.map((one) => one.server))].sort(), Object.keys(labels).sort());
     for (const label of Object.values(labels)) {
         assert.ok(made('quick.md').includes(`| ${label} `));
         assert.ok(made('quick.svg').includes(`>${label}<`));
     }
+});
+
+test('what was measured is published between the marks of README.md, and nothing else is changed', (t) => {
+    const dir = folder(t), readme = path.join(dir, 'README.md');
+    const results = JSON.parse(fs.readFileSync(path.join(tree, 'build/bench/quick.json'), 'utf8'));
+    const published = () => {
+        publish(results, dir);
+        return fs.readFileSync(readme, 'utf8');
+    };
+
+    fs.mkdirSync(path.join(dir, 'tests/bench'), { recursive: true });
+    fs.writeFileSync(readme, 'no marks\n');
+    assert.throws(published, /README.md has no <!-- measured -->/);
+    fs.writeFileSync(readme, 'before\n<!-- measured -->\n<!-- /measured -->\nafter\n');
+    const first = published();
+    assert.match(first, /^before\n<!-- measured -->\nMade by [^]*\|\n<!-- .measured -->\nafter\n$/);
+    assert.match(first, /\| authenticated connects per CPU-second \| [\d,]+ \| [\d,]+ \|/);
+    assert.equal(published(), first);
 });
