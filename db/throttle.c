@@ -18,6 +18,8 @@
 #define REMEMBERED_FOR_S  7200
 #define TICKET_GOOD_FOR_S 600
 #define PRUNE_ONE_IN      64
+#define ROWS_MAX          100000 /* and those written until it is looked at */
+#define ROWS_KEPT         90000
 
 enum throttle_kind { PAIR, NETWORK, USER, KINDS };
 
@@ -272,6 +274,23 @@ static enum db_result count(struct database *database, const struct throttle_att
     return result;
 }
 
+/* Now and then, whoever it is for. */
+static enum db_result prune(struct database *database, int64_t now_s)
+{
+    sqlite3_stmt *statement = database->statements[THROTTLE_PRUNE];
+    sqlite3_stmt *trim = database->statements[THROTTLE_TRIM];
+
+    if (randombytes_uniform(PRUNE_ONE_IN) != 0)
+        return DB_OK;
+    sqlite3_bind_int64(statement, 1, now_s - REMEMBERED_FOR_S);
+    if (database_write(database, statement) == DB_FAILED)
+        return DB_FAILED;
+    sqlite3_bind_int64(trim, 1, ROWS_MAX);
+    sqlite3_bind_int64(trim, 2, ROWS_KEPT);
+    sqlite3_bind_int64(trim, 3, now_s - TICKET_GOOD_FOR_S);
+    return database_write(database, trim) == DB_FAILED ? DB_FAILED : DB_OK;
+}
+
 /* In one transaction: looked at again, for others may have been counted, and counted. */
 static enum db_result reserve(struct database *database, const struct throttle_attempt *attempt,
                               int64_t now_s, struct counts *counts)
@@ -283,6 +302,7 @@ static enum db_result reserve(struct database *database, const struct throttle_a
     if (result == DB_OK && counts->ticket_is_new) {
         counts->rows[PAIR].ticket_s = now_s + counts->wait_s;
         result = store(database, PAIR, attempt, now_s, &counts->rows[PAIR]);
+        result = result == DB_OK ? prune(database, now_s) : result;
     } else if (result == DB_OK && counts->wait_s == 0) {
         result = count(database, attempt, now_s, counts);
     }
@@ -340,14 +360,6 @@ static enum db_result settle(struct database *database, const struct throttle_at
     return result;
 }
 
-static enum db_result prune(struct database *database, int64_t now_s)
-{
-    sqlite3_stmt *statement = database->statements[THROTTLE_PRUNE];
-
-    sqlite3_bind_int64(statement, 1, now_s - REMEMBERED_FOR_S);
-    return database_write(database, statement) == DB_FAILED ? DB_FAILED : DB_OK;
-}
-
 /* ---- what others call ----------------------------------------------------------------------- */
 
 enum db_result throttle_subject(struct database *database, const char *name,
@@ -398,7 +410,7 @@ enum db_result throttle_settle(struct database *database, const struct throttle_
     result = database_begin(database);
     if (result == DB_OK)
         result = settle(database, attempt, outcome, fingerprint, now_s);
-    if (result == DB_OK && randombytes_uniform(PRUNE_ONE_IN) == 0)
+    if (result == DB_OK)
         result = prune(database, now_s);
     result = database_end(database, result);
     database_relax(database, false);

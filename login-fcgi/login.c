@@ -16,6 +16,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define LONGEST_WAIT_MS 3000
 
 struct attempt {
     const struct service *service;
@@ -153,14 +156,34 @@ static void decide(const struct attempt *attempt, struct user *user,
     }
 }
 
+/*
+ * Ask again while it is only a second to wait: so long, and no longer, are those kept waiting who
+ * are many at once, and whose others' right passwords make it nothing to wait for.
+ */
+static enum throttle_result reserve(const struct attempt *attempt, const struct user *user,
+                                    struct throttle_attempt *throttle, unsigned *wait_s)
+{
+    const struct timespec pause = {0, 20000000};
+    uint64_t end_ms = clock_monotonic_ms() + LONGEST_WAIT_MS;
+    enum throttle_result result;
+
+    for (;;) {
+        result = throttle_reserve(attempt->stores->database, attempt->username->text,
+                                  user ? user->id : 0, attempt->client, clock_wall_s(), throttle,
+                                  wait_s);
+        if (result != THROTTLE_WAIT || *wait_s > 1 || clock_monotonic_ms() >= end_ms)
+            return result;
+        nanosleep(&pause, NULL);
+    }
+}
+
 static void try(const struct attempt *attempt, struct user *user)
 {
     struct database *database = attempt->stores->database;
     struct throttle_attempt throttle;
     unsigned wait_s;
 
-    switch (throttle_reserve(database, attempt->username->text, user ? user->id : 0,
-                             attempt->client, clock_wall_s(), &throttle, &wait_s)) {
+    switch (reserve(attempt, user, &throttle, &wait_s)) {
     case THROTTLE_PASS:
         decide(attempt, user, &throttle);
         break;

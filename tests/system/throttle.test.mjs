@@ -7,8 +7,8 @@ import { checkAnswer, loginInstance, startLogin } from './login.mjs';
 
 const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
 
-async function setUp(t) {
-    const made = loginInstance(t);
+async function setUp(t, settings) {
+    const made = loginInstance(t, settings);
     const login = await startLogin(t, made);
     /* lighttpd's peer is all on one network; another one comes straight to the socket. */
     const web = await lighttpd(t, `
@@ -48,6 +48,22 @@ test('who guesses on is told when to come again, whether the user exists or not'
     made.cli(['throttle', 'clear', 'ann']);
     made.cli(['throttle', 'clear', '127.0.0.0/24']);
     checkAnswer(await post('ann', 'correct horse'), 200);
+});
+
+test('right passwords are not refused for being many at once', async (t) => {
+    const { made, from } = await setUp(t, { 'login.threads': 30 });
+    for (let round = 0; round < 3; round++) {
+        const answers = await Promise.all(Array.from({ length: 60 }, () => from('192.0.2.1', 'username=ann&password=correct+horse')));
+        for (const answer of answers) checkAnswer(answer, 200);
+    }
+    assert.equal(JSON.parse(made.cli(['throttle', 'list', '--json'])).length, 0);
+});
+
+test('wrong ones are, as many as ever', async (t) => {
+    const { from } = await setUp(t, { 'login.threads': 30 });
+    const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => from('192.0.2.1', `username=ann&password=${i}`)));
+    const tried = answers.filter(({ status }) => status === 401).length;
+    assert.ok(tried >= 11 && tried <= 14, `${tried} were tried`);
 });
 
 test('20,000 wrong guesses from one network, and the owner logs in from another', { timeout: 240_000 }, async (t) => {

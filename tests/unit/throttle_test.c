@@ -256,10 +256,22 @@ static void many_at_once_are_counted_as_many(void **state)
     assert_int_equal(passed, 11);
 }
 
+static int64_t ask(struct world *world, const char *sql)
+{
+    sqlite3_stmt *statement;
+    int64_t answer;
+
+    assert_int_equal(sqlite3_prepare_v2(world->database->sqlite, sql, -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    answer = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return answer;
+}
+
 static void what_is_old_is_forgotten(void **state)
 {
     struct world *world = *state;
-    sqlite3_stmt *count;
     char name[32];
 
     for (int i = 0; i < 50; i++) {
@@ -268,12 +280,29 @@ static void what_is_old_is_forgotten(void **state)
     }
     for (int i = 0; i < 1000; i++)
         try(world, "ann", ATTACKER, 100000, THROTTLE_WRONG, 1);
-    assert_int_equal(sqlite3_prepare_v2(world->database->sqlite, "SELECT count(*) FROM throttle",
-                                        -1, &count, NULL),
-                     SQLITE_OK);
-    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
-    assert_int_equal(sqlite3_column_int(count, 0), 3);
-    sqlite3_finalize(count);
+    assert_int_equal(ask(world, "SELECT count(*) FROM throttle"), 3);
+}
+
+/* A flood of names, of which each is guessed at once, by networks of which each guesses little. */
+static void what_is_counted_has_an_end_and_who_guesses_much_stays(void **state)
+{
+    struct world *world = *state;
+
+    for (int i = 0; i < 12; i++)
+        guess(world, "ann", ATTACKER, 1000);
+    assert_int_equal(
+        sqlite3_exec(
+            world->database->sqlite,
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)"
+            "INSERT INTO throttle SELECT 0, 'x', CAST(i AS BLOB), i % 3, 0, 1000,"
+            " CASE WHEN i = 42 THEN 1030 ELSE 0 END, x'00' FROM n",
+            NULL, NULL, NULL),
+        SQLITE_OK);
+    for (int i = 0; i < 2000; i++)
+        log_in(world, HOME, 1000);
+    assert_true(ask(world, "SELECT count(*) FROM throttle") <= 90002);
+    assert_int_equal(ask(world, "SELECT count(*) FROM throttle WHERE ticket_s = 1030"), 1);
+    assert_int_not_equal(guess(world, "ann", ATTACKER, 1000), 0);
 }
 
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
@@ -293,6 +322,7 @@ int main(void)
         IN_WORLD(networks_are_as_wide_as_said),
         IN_WORLD(many_at_once_are_counted_as_many),
         IN_WORLD(what_is_old_is_forgotten),
+        IN_WORLD(what_is_counted_has_an_end_and_who_guesses_much_stays),
     };
 
     return cmocka_run_group_tests_name("throttle", tests, NULL, NULL);
