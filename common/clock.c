@@ -43,6 +43,13 @@ int64_t clock_wall_s(void)
     return read_clock(CLOCK_REALTIME).tv_sec;
 }
 
+int64_t clock_uptime_s(void)
+{
+    if (atomic_load(&frozen))
+        return (int64_t)(atomic_load(&frozen_monotonic_ms) / 1000);
+    return read_clock(CLOCK_BOOTTIME).tv_sec;
+}
+
 void clock_freeze(uint64_t monotonic_ms, int64_t wall_s)
 {
     atomic_store(&frozen_monotonic_ms, monotonic_ms);

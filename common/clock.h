@@ -12,7 +12,11 @@ uint64_t clock_monotonic_ns(void);
 /* Seconds since 1970, which may step: for `exp`, `iat` and what people read. */
 int64_t clock_wall_s(void);
 
-/* Tests turn the clock themselves: both functions then answer what was set last.  Thread-safe. */
+/* Seconds since the machine was started, asleep or not; they never step. */
+int64_t clock_uptime_s(void);
+
+/* Tests turn the clock themselves: all but the nanoseconds then answer what was set last.
+ * Thread-safe. */
 void clock_freeze(uint64_t monotonic_ms, int64_t wall_s);
 void clock_thaw(void);
 

@@ -154,9 +154,9 @@ static bool can_write(sqlite3 *sqlite)
            (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY);
 }
 
-static bool prepare(struct database *database)
+static bool prepare(struct database *database, int n)
 {
-    for (int i = 0; i < database->schema->n_statements; i++)
+    for (int i = 0; i < n; i++)
         if (sqlite3_prepare_v3(database->sqlite, database->schema->statements[i], -1,
                                SQLITE_PREPARE_PERSISTENT, &database->statements[i],
                                NULL) != SQLITE_OK)
@@ -189,8 +189,13 @@ void database_reset(sqlite3_stmt *statement)
 enum db_result database_write(struct database *database, sqlite3_stmt *statement)
 {
     enum db_result result = DB_OK;
-    int code = sqlite3_step(statement);
+    int code;
 
+    if (!statement) {
+        error_set(&database->error, "this connection only reads");
+        return DB_FAILED;
+    }
+    code = sqlite3_step(statement);
     if (code == SQLITE_CONSTRAINT_UNIQUE)
         result = DB_EXISTS;
     else if (code != SQLITE_DONE)
@@ -283,7 +288,7 @@ static bool set_up(struct database *database, const char *path, struct error *re
         return error_set(reason, "write-ahead logging: %s", sqlite3_errstr(code));
     return copy_before(sqlite, schema, path, reason) &&
            schema_migrate(sqlite, schema->steps, schema->n_steps, reason) &&
-           ((can_write(sqlite) && prepare(database)) || say(sqlite, reason));
+           ((can_write(sqlite) && prepare(database, schema->n_statements)) || say(sqlite, reason));
 }
 
 static bool set_up_reader(struct database *database, const char *path, struct error *reason)
@@ -295,7 +300,7 @@ static bool set_up_reader(struct database *database, const char *path, struct er
         sqlite3_busy_timeout(database->sqlite, READER_TIMEOUT_MS) != SQLITE_OK)
         return say(database->sqlite, reason);
     return schema_check(database->sqlite, database->schema, reason) &&
-           (prepare(database) || say(database->sqlite, reason));
+           (prepare(database, database->schema->n_reads) || say(database->sqlite, reason));
 }
 
 static struct database *new_connection(const struct schema *schema)

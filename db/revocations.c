@@ -56,21 +56,27 @@ static enum db_result find_user(struct database *database, const char *user, int
 }
 
 static enum db_result set(struct database *database, enum revocation_kind kind, const char *name,
-                          int64_t until_s)
+                          int64_t until_s, int64_t ends_s)
 {
     sqlite3_stmt *statement = database->statements[REVOCATION_SET];
 
     sqlite3_bind_int(statement, 1, (int)kind);
     sqlite3_bind_text(statement, 2, name, -1, SQLITE_STATIC);
     sqlite3_bind_int64(statement, 3, until_s);
+    sqlite3_bind_int64(statement, 4, ends_s);
     return database_write(database, statement);
 }
 
 static enum db_result prune(struct database *database, int64_t now_s)
 {
+    sqlite3_stmt *pass = database->statements[REVOCATION_PASS];
     sqlite3_stmt *statement = database->statements[REVOCATION_PRUNE];
     enum db_result result;
 
+    sqlite3_bind_int64(pass, 1, clock_uptime_s());
+    result = database_write(database, pass);
+    if (result != DB_OK)
+        return DB_FAILED;
     sqlite3_bind_int64(statement, 1, now_s);
     result = database_write(database, statement);
     return result == DB_FAILED ? DB_FAILED : DB_OK;
@@ -84,7 +90,7 @@ static enum db_result set_user(struct database *database, const char *user, int6
 
     if (result != DB_OK)
         return result;
-    return set(database, REVOCATION_USER, user, until_s >= now_s ? until_s + 1 : now_s);
+    return set(database, REVOCATION_USER, user, until_s >= now_s ? until_s + 1 : now_s, 0);
 }
 
 static struct revocations *new_of(struct database *database, const char *path)
@@ -148,7 +154,7 @@ void revocations_close(struct revocations **revocations)
 }
 
 bool revocations_add(struct revocations *revocations, const char *user, const char *const *jtis,
-                     size_t n, int64_t now_s, struct error *error)
+                     size_t n, int64_t ends_s, int64_t now_s, struct error *error)
 {
     struct database *database = revocations->database;
     enum db_result result = database_begin(database);
@@ -158,20 +164,20 @@ bool revocations_add(struct revocations *revocations, const char *user, const ch
     if (result == DB_OK && user)
         result = set_user(database, user, now_s);
     for (size_t i = 0; i < n && result == DB_OK; i++)
-        result = set(database, REVOCATION_TOKEN, jtis[i], now_s);
+        result = set(database, REVOCATION_TOKEN, jtis[i], now_s, ends_s);
     return database_end(database, result) == DB_OK || say(revocations, error);
 }
 
 bool revocations_add_user(struct revocations *revocations, const char *user, int64_t now_s,
                           struct error *error)
 {
-    return revocations_add(revocations, user, NULL, 0, now_s, error);
+    return revocations_add(revocations, user, NULL, 0, 0, now_s, error);
 }
 
 bool revocations_add_token(struct revocations *revocations, const char *jti, int64_t now_s,
                            struct error *error)
 {
-    return revocations_add(revocations, NULL, &jti, 1, now_s, error);
+    return revocations_add(revocations, NULL, &jti, 1, 0, now_s, error);
 }
 
 bool revocations_longest(struct revocations *revocations, int64_t *lifetime_s, struct error *error)

@@ -12,7 +12,9 @@
  * it with read permission alone.  One thread at a time.
  *
  * The next token of that user is dated iat > T, which may be the next second.  A row stays for as
- * long as a token may have lived: the longest lifetime that was ever announced here.
+ * long as a token may have lived, the longest lifetime that was ever announced here: by the clock,
+ * with a day more, and by the time that passed, so that a clock which is set forward and back makes
+ * nothing forgotten.
  */
 enum revocation_kind { REVOCATION_USER, REVOCATION_TOKEN };
 
@@ -33,9 +35,10 @@ bool revocations_add_user(struct revocations *revocations, const char *user, int
 bool revocations_add_token(struct revocations *revocations, const char *jti, int64_t now_s,
                            struct error *error);
 
-/* The same of many at once: the tokens and, where not NULL, all of the user. */
+/* The same of many at once: the tokens, the last of which expires at ends_s (0: within the longest
+ * lifetime), and, where not NULL, all of the user. */
 bool revocations_add(struct revocations *revocations, const char *user, const char *const *jtis,
-                     size_t n, int64_t now_s, struct error *error);
+                     size_t n, int64_t ends_s, int64_t now_s, struct error *error);
 
 /* Before a token is issued that lives longer than what revocations_open was told. */
 bool revocations_announce(struct revocations *revocations, int64_t lifetime_s, struct error *error);

@@ -116,8 +116,8 @@ static const char *const main_statements[STATEMENTS] = {
     [REFRESH_PRUNE]       = "DELETE FROM refresh_tokens WHERE session_id = ?1 AND abs(replaced_s - ?2) > ?3",
     [ACCESS_ADD]          = "INSERT INTO access_tokens (jti, session_id, issued_s, expires_s) VALUES (?1, ?2, ?3, ?4)",
     [ACCESS_COUNT]        = "SELECT count(*) FROM access_tokens WHERE session_id = ?1",
-    [ACCESS_LIST]         = "SELECT jti FROM access_tokens WHERE session_id = ?1 AND expires_s > ?2",
-    [ACCESS_LIST_USER]    = "SELECT jti FROM access_tokens WHERE session_id IN (SELECT id FROM sessions WHERE user_id = ?1) AND issued_s > ?2",
+    [ACCESS_LIST]         = "SELECT jti, expires_s FROM access_tokens WHERE session_id = ?1 AND expires_s > ?2",
+    [ACCESS_LIST_USER]    = "SELECT jti, expires_s FROM access_tokens WHERE session_id IN (SELECT id FROM sessions WHERE user_id = ?1) AND issued_s > ?2",
     [ACCESS_SESSION]      = "SELECT session_id FROM access_tokens WHERE jti = ?1",
     [ACCESS_PRUNE]        = "DELETE FROM access_tokens WHERE session_id = ?1 AND expires_s <= ?2",
 
@@ -130,6 +130,10 @@ static const char *const main_statements[STATEMENTS] = {
     [THROTTLE_LIST]   = "SELECT kind, network, subject, failures, until_s, last_s FROM throttle ORDER BY last_s DESC",
     [THROTTLE_CLEAR]  = "DELETE FROM throttle WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR network = ?2)",
     [THROTTLE_PRUNE]  = "DELETE FROM throttle WHERE last_s < ?1",
+    /* Beyond so many rows a part of them goes, that which says least: no ticket to wait for, few failures, and old ones. */
+    [THROTTLE_TRIM]   = "DELETE FROM throttle WHERE (kind, network, subject) IN (SELECT kind, network, subject FROM throttle"
+                        " ORDER BY ticket_s > ?3, failures, last_s"
+                        " LIMIT (SELECT CASE WHEN count(*) > ?1 THEN count(*) - ?2 ELSE 0 END FROM throttle))",
     [NETWORK_FIND]    = "SELECT last_s FROM known_networks WHERE user_id = ?1 AND network = ?2",
     [NETWORK_SET]     = "INSERT OR REPLACE INTO known_networks VALUES (?1, ?2, ?3)",
     [NETWORK_TRIM]    = "DELETE FROM known_networks WHERE user_id = ?1 AND network NOT IN"
@@ -137,7 +141,7 @@ static const char *const main_statements[STATEMENTS] = {
 };
 
 const struct schema schema_main = {
-    "login.database", "", MAIN_ID, 0600, true, main_steps, COUNT(main_steps), main_statements, STATEMENTS};
+    "login.database", "", MAIN_ID, 0600, true, main_steps, COUNT(main_steps), main_statements, STATEMENTS, 0};
 
 static const char *const revocations_steps[] = {
     /* `kind`: enum revocation_kind.  `longest`: no token has ever been issued to live longer. */
@@ -150,13 +154,24 @@ static const char *const revocations_steps[] = {
     ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE longest (lifetime_s INTEGER NOT NULL) STRICT;"
     "INSERT INTO longest VALUES (0);",
+    /* Time as it passed for sure, however the clock was set meanwhile: `uptime_s` is the machine's
+     * when `elapsed_s` was last counted, and a row has what was counted when it was written. */
+    "ALTER TABLE revocations ADD COLUMN elapsed_s INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE longest ADD COLUMN elapsed_s INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE longest ADD COLUMN uptime_s INTEGER;",
 };
 
 static const char *const revocations_statements[REVOCATIONS_STATEMENTS] = {
     [REVOCATION_FIND]        = "SELECT until_s FROM revocations WHERE kind = ?1 AND name = ?2",
-    [REVOCATION_SET]         = "INSERT INTO revocations VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET until_s = max(until_s, excluded.until_s)",
+    [REVOCATION_SET]         = "INSERT INTO revocations VALUES (?1, ?2, max(?3, ?4 - (SELECT lifetime_s FROM longest)), (SELECT elapsed_s FROM longest))"
+                               " ON CONFLICT DO UPDATE SET until_s = max(until_s, excluded.until_s), elapsed_s = excluded.elapsed_s",
     [REVOCATION_LIST]        = "SELECT kind, name, until_s FROM revocations",
-    [REVOCATION_PRUNE]       = "DELETE FROM revocations WHERE until_s + 1 + (SELECT lifetime_s FROM longest) < ?1",
+    /* Gone by the clock for a day, should it be set back, and gone by what passed, should it have been set forward. */
+    [REVOCATION_PRUNE]       = "DELETE FROM revocations WHERE until_s + 86401 + (SELECT lifetime_s FROM longest) < ?1"
+                               " AND (SELECT longest.elapsed_s - lifetime_s FROM longest) > revocations.elapsed_s + 1",
+    /* Less than there was the uptime is after another start: then at least that has passed. */
+    [REVOCATION_PASS]        = "UPDATE longest SET uptime_s = ?1, elapsed_s = elapsed_s + CASE WHEN uptime_s IS NULL THEN 0"
+                               " WHEN uptime_s <= ?1 THEN ?1 - uptime_s ELSE ?1 END",
     [REVOCATION_LONGEST]     = "SELECT lifetime_s FROM longest",
     [REVOCATION_SET_LONGEST] = "UPDATE longest SET lifetime_s = max(lifetime_s, ?1)",
     [REVOCATION_VERSION]     = "PRAGMA data_version",
@@ -164,7 +179,7 @@ static const char *const revocations_statements[REVOCATIONS_STATEMENTS] = {
 
 const struct schema schema_revocations = {
     "token.revocations", "; without it every token that was revoked is good again", REVOCATIONS_ID, 0640, false,
-    revocations_steps, COUNT(revocations_steps), revocations_statements, REVOCATIONS_STATEMENTS};
+    revocations_steps, COUNT(revocations_steps), revocations_statements, REVOCATIONS_STATEMENTS, REVOCATIONS_READS};
 
 static const char *const audit_steps[] = {
     /* `place`: the address as 16 bytes, by which networks are found. */
@@ -197,7 +212,7 @@ static const char *const audit_statements[AUDIT_STATEMENTS] = {
 };
 
 const struct schema schema_audit = {
-    "login.audit", "", AUDIT_ID, 0600, true, audit_steps, COUNT(audit_steps), audit_statements, AUDIT_STATEMENTS};
+    "login.audit", "", AUDIT_ID, 0600, true, audit_steps, COUNT(audit_steps), audit_statements, AUDIT_STATEMENTS, 0};
 /* clang-format on */
 
 static bool refuse(sqlite3 *sqlite, struct error *error)

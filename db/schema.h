@@ -20,7 +20,8 @@ struct schema {
     const char *const *steps; /* step N leads from `user_version` N to N + 1 */
     int n_steps;
     const char *const *statements;
-    int n_statements;
+    int n_statements, n_reads; /* the first so many are those of connection_open_reader, and do with
+                                  any schema */
 };
 extern const struct schema schema_main, schema_revocations, schema_audit;
 
@@ -62,6 +63,7 @@ enum statement {
     THROTTLE_LIST,
     THROTTLE_CLEAR,
     THROTTLE_PRUNE,
+    THROTTLE_TRIM,
     NETWORK_FIND,
     NETWORK_SET,
     NETWORK_TRIM,
@@ -71,12 +73,14 @@ enum statement {
 /* What was revoked. */
 enum revocations_statement {
     REVOCATION_FIND,
-    REVOCATION_SET,
     REVOCATION_LIST,
-    REVOCATION_PRUNE,
     REVOCATION_LONGEST,
-    REVOCATION_SET_LONGEST,
     REVOCATION_VERSION,
+    REVOCATIONS_READS,
+    REVOCATION_SET = REVOCATIONS_READS,
+    REVOCATION_PRUNE,
+    REVOCATION_PASS,
+    REVOCATION_SET_LONGEST,
     REVOCATIONS_STATEMENTS
 };
 

@@ -272,6 +272,7 @@ static enum session_result rotate(struct database *database, struct refresh *ref
 struct jtis {
     char **list;
     size_t n;
+    int64_t ends_s; /* the last of them */
 };
 
 static void jtis_free(struct jtis *jtis)
@@ -295,6 +296,7 @@ static enum db_result read_jtis(struct database *database, enum statement which,
 
         jtis->list = memory_resize(jtis->list, jtis->n + 1, sizeof *jtis->list);
         jtis->list[jtis->n++] = memory_copy(jti, strlen(jti));
+        jtis->ends_s = most(jtis->ends_s, sqlite3_column_int64(list, 1));
     }
     if (code != SQLITE_DONE)
         result = database_fail(database);
@@ -388,8 +390,8 @@ bool sessions_end(struct database *database, struct revocations *revocations, in
     if (write_numbers(database, SESSION_END, id, 0, 0) != DB_OK ||
         read_jtis(database, ACCESS_LIST, id, now_s, &jtis) != DB_OK)
         say(database, error);
-    else if (revocations_add(revocations, NULL, (const char *const *)jtis.list, jtis.n, now_s,
-                             error))
+    else if (revocations_add(revocations, NULL, (const char *const *)jtis.list, jtis.n, jtis.ends_s,
+                             now_s, error))
         is_done =
             write_numbers(database, SESSION_FORGET, id, 0, 0) == DB_OK || say(database, error);
     jtis_free(&jtis);
@@ -406,8 +408,8 @@ bool sessions_end_user(struct database *database, struct revocations *revocation
     if (write_numbers(database, SESSION_END_USER, user->id, 0, 0) != DB_OK ||
         read_jtis(database, ACCESS_LIST_USER, user->id, now_s, &jtis) != DB_OK)
         say(database, error);
-    else if (revocations_add(revocations, user->name, (const char *const *)jtis.list, jtis.n, now_s,
-                             error))
+    else if (revocations_add(revocations, user->name, (const char *const *)jtis.list, jtis.n,
+                             jtis.ends_s, now_s, error))
         is_done = write_numbers(database, SESSION_FORGET_USER, user->id, 0, 0) == DB_OK ||
                   say(database, error);
     jtis_free(&jtis);

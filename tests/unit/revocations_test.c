@@ -10,11 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "db/connection.h"
 #include "db/revocations.h"
 #include "tests/unit/scratch.h"
 
 #define NOBODY   65534
 #define LIFETIME 100
+#define DAY      86400 /* how much longer a row lives by the clock */
 
 struct world {
     struct scratch scratch;
@@ -80,6 +83,12 @@ static struct seen rows(struct revocations *revocations)
     if (!revocations_list(revocations, see, &seen, &error))
         fail_msg("%s", error.text);
     return seen;
+}
+
+/* Time that passes for all clocks; the machine was started at 0. */
+static void at(int64_t now_s)
+{
+    clock_freeze((uint64_t)now_s * 1000, now_s);
 }
 
 static void revoke_user(struct world *world, const char *user, int64_t now_s)
@@ -155,12 +164,101 @@ static void a_row_lives_as_long_as_a_token_may(void **state)
 {
     struct world *world = *state;
 
+    at(1000);
     revoke_user(world, "ann", 1000);
     revoke_token(world, "one", 1000);
-    revoke_token(world, "two", 1001 + LIFETIME);
+    at(1001 + LIFETIME + DAY);
+    revoke_token(world, "two", 1001 + LIFETIME + DAY);
     assert_int_equal(rows(world->revocations).n, 3);
-    revoke_token(world, "two", 1002 + LIFETIME);
-    assert_string_equal(rows(world->revocations).text, "token two 1102;");
+    at(1002 + LIFETIME + DAY);
+    revoke_token(world, "two", 1002 + LIFETIME + DAY);
+    assert_string_equal(rows(world->revocations).text, "token two 87502;");
+    clock_thaw();
+}
+
+/* Where it is wrong, everything seems over for a moment. */
+static void a_clock_set_forward_and_back_forgets_nothing(void **state)
+{
+    struct world *world = *state;
+
+    clock_freeze(5000000, 1000);
+    revoke_user(world, "ann", 1000);
+    clock_freeze(5001000, 1000 + 365 * DAY);
+    revoke_token(world, "one", 1000 + 365 * DAY);
+    clock_freeze(5002000, 1002);
+    revoke_token(world, "two", 1002);
+    assert_int_equal(rows(world->revocations).n, 3);
+    assert_int_equal(first_iat(world, "ann", 1000), 1001);
+    /* A day later by what passed, but not by a clock that was set back. */
+    clock_freeze((5000 + 2 * DAY) * 1000L, 900);
+    revoke_token(world, "two", 900);
+    assert_int_equal(rows(world->revocations).n, 3);
+    clock_freeze((5000 + 2 * DAY) * 1000L, 1000 + 2 * DAY);
+    revoke_token(world, "one", 1000 + 2 * DAY);
+    assert_string_equal(rows(world->revocations).text, "token one 31537000;token two 1002;");
+    clock_thaw();
+}
+
+/* How long the machine was off nobody knows. */
+static void after_a_restart_only_what_passed_since_counts(void **state)
+{
+    struct world *world = *state;
+
+    clock_freeze(5000000, 1000);
+    revoke_user(world, "ann", 1000);
+    clock_freeze(LIFETIME * 1000, 1000 + 3 * DAY);
+    revoke_token(world, "one", 1000 + 3 * DAY);
+    assert_int_equal(rows(world->revocations).n, 2);
+    clock_freeze((LIFETIME + 2) * 1000, 1002 + 3 * DAY);
+    revoke_token(world, "one", 1002 + 3 * DAY);
+    assert_int_equal(rows(world->revocations).n, 1);
+    clock_thaw();
+}
+
+/* One that was issued while the clock was ahead is good when that time has come. */
+static void what_expires_later_is_revoked_for_longer(void **state)
+{
+    static const char *const jtis[] = {"ahead"};
+    struct world *world = *state;
+    struct error error;
+
+    at(1000);
+    assert_true(revocations_add(world->revocations, NULL, jtis, 1, 1000 + 9 * DAY, 1000, &error));
+    at(1000 + 5 * DAY);
+    revoke_token(world, "one", 1000 + 5 * DAY);
+    assert_int_equal(rows(world->revocations).n, 2);
+    at(1002 + 10 * DAY);
+    revoke_token(world, "one", 1002 + 10 * DAY);
+    assert_int_equal(rows(world->revocations).n, 1);
+    clock_thaw();
+}
+
+/* Whoever may only read cannot bring it up to date. */
+static void a_file_of_the_first_schema_can_be_read(void **state)
+{
+    struct world *world = *state;
+    struct error error = {""};
+    struct database *database;
+    struct revocations *reader;
+
+    revoke_user(world, "ann", 1000);
+    database = connection_open(&schema_revocations, world->path, false, &error);
+    assert_int_equal(sqlite3_exec(database->sqlite,
+                                  "ALTER TABLE revocations DROP COLUMN elapsed_s;"
+                                  "ALTER TABLE longest DROP COLUMN elapsed_s;"
+                                  "ALTER TABLE longest DROP COLUMN uptime_s;"
+                                  "PRAGMA user_version = 1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    database_close(&database);
+    reader = revocations_open_reader(world->path, &error);
+    assert_non_null(reader);
+    assert_string_equal(rows(reader).text, "user ann 1000;");
+    revocations_close(&world->revocations);
+    world->revocations = opened(world->path, false);
+    assert_string_equal(rows(reader).text, "user ann 1000;");
+    revocations_close(&reader);
+    assert_int_equal(access(scratch_path(&world->scratch, "r.db.schema-1"), F_OK), 0);
 }
 
 static void the_longest_lifetime_ever_announced_counts(void **state)
@@ -172,11 +270,15 @@ static void the_longest_lifetime_ever_announced_counts(void **state)
     assert_true(revocations_announce(other, 1000, &error));
     assert_true(revocations_announce(other, 10, &error));
     revocations_close(&other);
+    at(1000);
     revoke_user(world, "ann", 1000);
-    revoke_token(world, "one", 2001);
+    at(2001 + DAY);
+    revoke_token(world, "one", 2001 + DAY);
     assert_int_equal(rows(world->revocations).n, 2);
-    revoke_token(world, "one", 2002);
+    at(2002 + DAY);
+    revoke_token(world, "one", 2002 + DAY);
     assert_int_equal(rows(world->revocations).n, 1);
+    clock_thaw();
 }
 
 static void a_name_of_a_user_is_no_name_of_a_token(void **state)
@@ -326,6 +428,10 @@ int main(void)
         IN_WORLD(a_second_revocation_in_a_second_ends_what_was_dated_to_the_next),
         IN_WORLD(a_clock_set_back_brings_nothing_back_to_life),
         IN_WORLD(a_row_lives_as_long_as_a_token_may),
+        IN_WORLD(a_clock_set_forward_and_back_forgets_nothing),
+        IN_WORLD(after_a_restart_only_what_passed_since_counts),
+        IN_WORLD(what_expires_later_is_revoked_for_longer),
+        IN_WORLD(a_file_of_the_first_schema_can_be_read),
         IN_WORLD(the_longest_lifetime_ever_announced_counts),
         IN_WORLD(a_name_of_a_user_is_no_name_of_a_token),
         IN_WORLD(a_reader_sees_each_change_once),
