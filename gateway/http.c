@@ -320,7 +320,7 @@ static void give_up_descriptor(struct request *request)
 void request_end(struct request *request)
 {
     assert(request->state != REQUEST_WAITING);
-    routes_end(request);
+    routes_end(request, request->answer.is_awaited, request->has_gone_out);
     if (request->upgrade) {
         give_up_descriptor(request);
         request->upgrade->undo(request->upgrade);
@@ -378,10 +378,10 @@ static void request_completed(void *user, struct MHD_Connection *connection, voi
     struct connection *tcp = connection_of(connection);
     struct http *http = user;
 
-    (void)how;
     *context = NULL;
     if (!request)
         return;
+    request->has_gone_out = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     request_end(request);
     free(request->body);
     atomic_fetch_sub(&http->worker->gateway->body_bytes, request->body_capacity);

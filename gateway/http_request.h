@@ -41,7 +41,7 @@ struct request {
     const char *method, *path;
     void (*lost)(struct request *request);
     enum request_state state;
-    bool has_body, keeps_body;
+    bool has_body, keeps_body, has_gone_out;
     int fd; /* libmicrohttpd's: watched while it waits; of an upgrade, the connection's second */
     char *body;
     size_t body_bytes, body_capacity;

@@ -19,6 +19,7 @@
 #define OCTETS_TYPE   "application/octet-stream"
 #define BASE64        sodium_base64_VARIANT_ORIGINAL
 #define ANSWER_BYTES  (1024 * 1024) /* a payload ends after the packet that brings it here */
+#define SHORT_BYTES   (16 * 1024)   /* so much is held for a connection anyhow */
 #define LENGTH_DIGITS 20
 
 struct inquiry_mail {
@@ -218,11 +219,21 @@ static void answer_request(struct worker *worker, unsigned to, uint64_t number,
     worker_post(worker, to, &letter->mail);
 }
 
-static void answer_get(struct session *session, const struct answer *answer)
+/* What is still on its way to the client by a long answer counts as queued. */
+static void set_answering(struct session *session, size_t bytes)
+{
+    counter_add(&session->worker->outboxes.bytes, bytes - session->polling->answering);
+    session->polling->answering = bytes;
+}
+
+static void answer_get(struct session *session, struct answer *answer)
 {
     struct polling *polling = session->polling;
 
     polling->is_waiting = false;
+    answer->is_awaited = answer->bytes > SHORT_BYTES;
+    if (answer->is_awaited)
+        set_answering(session, answer->bytes);
     answer_request(session->worker, polling->get_worker, polling->get, answer);
 }
 
@@ -275,6 +286,17 @@ static void refuse(struct worker *worker, const struct inquiry_mail *inquiry,
     answer_request(worker, inquiry->from, inquiry->number, &answer);
 }
 
+static void serve_get(struct session *session)
+{
+    polling_flush(session);
+    if (session->polling->answering > 0)
+        return;
+    if (session->polling->is_probed)
+        answer_get_packet(session, "6");
+    if (session->polling->is_waiting && session->state == SESSION_CLOSING)
+        session_end(session, session->reason);
+}
+
 static void on_get(struct worker *worker, struct session *session,
                    const struct inquiry_mail *inquiry)
 {
@@ -296,11 +318,14 @@ static void on_get(struct worker *worker, struct session *session,
     polling->is_waiting = true;
     polling->get = inquiry->number;
     polling->get_worker = inquiry->from;
-    polling_flush(session);
-    if (polling->is_probed)
-        answer_get_packet(session, "6");
-    if (polling->is_waiting && session->state == SESSION_CLOSING)
-        session_end(session, session->reason);
+    serve_get(session);
+}
+
+static void on_answer_taken(struct session *session)
+{
+    set_answering(session, 0);
+    if (session->polling->is_waiting)
+        serve_get(session);
 }
 
 /* Payloads in.  False: there is something in it that is no packet. */
@@ -438,11 +463,20 @@ static void handle(struct worker *worker, struct inquiry_mail *inquiry)
         on_get(worker, session, inquiry);
         break;
     case INQUIRY_GET_LOST:
-        if (session && session->polling->is_waiting && session->polling->get == inquiry->number &&
+        if (session && (session->polling->is_waiting || session->polling->answering) &&
+            session->polling->get == inquiry->number &&
             session->polling->get_worker == inquiry->from) {
             session->polling->is_waiting = false;
             session_end(session, CLOSE_LOST);
         }
+        break;
+    case INQUIRY_ANSWER_TAKEN:
+        if (session)
+            on_answer_taken(session);
+        break;
+    case INQUIRY_ANSWER_LOST:
+        if (session)
+            session_end(session, CLOSE_LOST);
         break;
     case INQUIRY_POST_BEGUN:
         on_post_begun(session);
@@ -543,7 +577,7 @@ void polling_flush(struct session *session)
     struct payload payload = {0};
     struct answer answer;
 
-    if (!session->polling->is_waiting || !session->outbox)
+    if (!session->polling->is_waiting || session->polling->answering || !session->outbox)
         return;
     take_queued(session, &payload);
     if (payload.bytes == 0) {
@@ -581,7 +615,7 @@ void polling_abandon_upgrade(struct session *session)
 
 bool polling_is_writable(const struct session *session)
 {
-    return session->polling->is_waiting;
+    return session->polling->is_waiting && !session->polling->answering;
 }
 
 void polling_end(struct session *session, const char *packet)
@@ -589,6 +623,7 @@ void polling_end(struct session *session, const char *packet)
     struct polling *polling = session->polling;
 
     answer_get_packet(session, packet);
+    set_answering(session, 0);
     timer_disarm(&polling->upgrade);
     table_remove(&session->worker->polled, &polling->link);
     session->polling = NULL;

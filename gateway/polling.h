@@ -20,18 +20,21 @@ struct polling {
     uint64_t get;         /* number of the GET that waits for something to be sent, */
     unsigned get_worker;  /* and where */
     bool is_waiting;      /* there is one */
+    size_t answering;     /* bytes of a long answer that its client has not taken yet */
     bool is_probed;       /* the WebSocket has answered: long-polling only has to end */
     uint32_t posts;       /* under way */
 };
 
 enum inquiry {
-    INQUIRY_GET,         /* answered when there is something to send */
-    INQUIRY_GET_LOST,    /* its client has gone */
-    INQUIRY_POST_BEGUN,  /* not answered */
-    INQUIRY_POST_LOST,   /* not answered */
-    INQUIRY_POST,        /* with the body, which is taken over */
-    INQUIRY_POST_OCTETS, /* the same of application/octet-stream */
-    INQUIRY_UPGRADE      /* reserve the session for a WebSocket; answered by status 101 */
+    INQUIRY_GET,          /* answered when there is something to send */
+    INQUIRY_GET_LOST,     /* its client has gone */
+    INQUIRY_ANSWER_TAKEN, /* a long answer to a GET has gone out, */
+    INQUIRY_ANSWER_LOST,  /* or its client has gone instead; neither is answered */
+    INQUIRY_POST_BEGUN,   /* not answered */
+    INQUIRY_POST_LOST,    /* not answered */
+    INQUIRY_POST,         /* with the body, which is taken over */
+    INQUIRY_POST_OCTETS,  /* the same of application/octet-stream */
+    INQUIRY_UPGRADE       /* reserve the session for a WebSocket; answered by status 101 */
 };
 
 /* Ask the session's owner on behalf of request `number` of this worker; http_answer brings the

@@ -185,6 +185,7 @@ static void answered(struct visitor *visitor)
 {
     struct worker *worker = visitor->porter->worker;
 
+    visitor->request.has_gone_out = true;
     if (visitor->is_last) {
         end(visitor);
         return;
@@ -222,12 +223,15 @@ static void send_unsent(struct visitor *visitor)
 static void keep_unsent(struct visitor *visitor, const struct iovec piece[2], size_t sent)
 {
     struct worker *worker = visitor->porter->worker;
+    struct answer *answer = &visitor->request.answer;
     size_t bytes = piece[0].iov_len + piece[1].iov_len;
 
     visitor->unsent = memory_new(bytes);
     memcpy(visitor->unsent, piece[0].iov_base, piece[0].iov_len);
     if (piece[1].iov_len)
         memcpy(visitor->unsent + piece[0].iov_len, piece[1].iov_base, piece[1].iov_len);
+    free(answer->body);
+    answer->body = NULL;
     visitor->unsent_bytes = bytes;
     visitor->sent = sent;
     timer_arm(&worker->request, &visitor->tcp.deadline, worker->now_ms);

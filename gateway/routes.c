@@ -488,11 +488,15 @@ void routes_upgrade(struct request *request)
     upgrade(request, notes->extensions, opening);
 }
 
-void routes_end(struct request *request)
+void routes_end(struct request *request, bool is_awaited, bool has_gone_out)
 {
     const struct request_notes *notes = request_notes(request);
 
     if (notes->is_post_announced)
         polling_inquire(request_worker(request), INQUIRY_POST_LOST, notes->sid,
+                        request_number(request), NULL, 0);
+    if (is_awaited)
+        polling_inquire(request_worker(request),
+                        has_gone_out ? INQUIRY_ANSWER_TAKEN : INQUIRY_ANSWER_LOST, notes->sid,
                         request_number(request), NULL, 0);
 }

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { dial, polling } from '../protocol/wire.mjs';
 import { instance, must, until } from '../lib.mjs';
 
 const rules = 'namespace "/" { authenticate required; on "join" { join "r$1"; ack true } on "say" { ack true } }';
@@ -94,4 +95,43 @@ test('no descriptor left: nothing spins, those inside are served, and afterwards
     outside.destroy();
     limit(1000);
     await sp.connected({ token: sp.token('ann') });
+});
+
+test('an answer to a poll counts until its client has taken it, and no other is begun before', async (t) => {
+    const sp = await instance(t, { login: false, rules: 'namespace "/" { authenticate none; on "say" { emit others } }',
+        settings: { 'gateway.workers': 4, 'gateway.metrics': true, 'gateway.limits.max_payload': '16MiB', 'gateway.limits.queued_bytes': '32MiB' } });
+    const speaker = await sp.connected();
+    const session = await polling(sp, { path: '/socket.io/' });
+    await session.post('40');
+    assert.match((await session.get()).body.toString(), /^40/);
+    const queued = async () => Number((await (await fetch(`${sp.url}/metrics`)).text()).match(/^sallyport_queued_bytes (\d+)$/m)[1]);
+    const get = async () => { /* on a connection of its own, of which nothing is read */
+        const wire = dial(t, sp);
+        wire.socket.pause();
+        await wire.send(`GET ${session.url.slice(sp.url.length)} HTTP/1.1\r\nHost: x\r\n\r\n`);
+        return wire;
+    };
+    const long = 'x'.repeat(12 << 20); /* more than the kernel takes */
+
+    const first = await get();
+    speaker.emit('say', 1, long);
+    const held = await until(async () => await queued() > long.length && queued(), 'the answer to be on its way');
+    const second = await get();
+    speaker.emit('say', 2);
+    await until(async () => await queued() > held, 'what comes next to wait');
+    second.socket.resume();
+    first.socket.resume();
+    assert.match(await first.said(/x"\]$/), /42\["say",1,"x+"\]$/);
+    await second.said(/42\["say",2\]$/);
+    await until(async () => await queued() === 0, 'nothing to wait');
+
+    (await get()).socket.resume();
+    speaker.emit('say', 3);
+    await until(async () => await queued() === 0, 'it to be heard');
+    const lost = await get();
+    speaker.emit('say', 4, long);
+    await until(async () => await queued() > long.length, 'the answer to be on its way');
+    lost.socket.destroy();
+    await until(async () => (await session.post('6')).status === 400, 'the session that has lost a packet to end');
+    assert.equal(await queued(), 0);
 });
