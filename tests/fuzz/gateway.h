@@ -39,33 +39,15 @@ static void gateway_close(void)
 
 static void gateway_write_instance(const char *dir, const char *rules)
 {
-    /* Nothing may depend on the time of day, nor on how fast this machine is. */
-    const char *arguments[] = {"sallyport",
-                               "init",
-                               "--json",
-                               "--dir",
-                               dir,
-                               "--listen",
-                               listen_path,
-                               "--set",
-                               "gateway.deflate=true",
-                               "--set",
-                               "gateway.limits.per_address=0",
-                               "--set",
-                               "gateway.limits.events_per_second=0",
-                               "--set",
-                               "gateway.limits.max_payload=100000",
-                               "--set",
-                               "gateway.connect_timeout=1d",
-                               "--set",
-                               "gateway.ping_interval=1d",
-                               "--set",
-                               "gateway.authenticate_timeout=1d",
-                               "--set",
-                               "gateway.upgrade_timeout=1d",
-                               "--set",
-                               "gateway.close_timeout=1d",
-                               NULL};
+    /* Nothing may depend on how fast this machine is. */
+    /* clang-format off */
+    const char *arguments[] = {"sallyport", "init", "--json", "--dir", dir, "--listen", listen_path,
+        "--set", "gateway.deflate=true", "--set", "gateway.limits.max_payload=100000",
+        "--set", "gateway.limits.per_address=0", "--set", "gateway.limits.events_per_second=0",
+        "--set", "gateway.connect_timeout=1d", "--set", "gateway.ping_interval=1d",
+        "--set", "gateway.authenticate_timeout=1d", "--set", "gateway.upgrade_timeout=1d",
+        "--set", "gateway.close_timeout=1d", NULL};
+    /* clang-format on */
     char path[128];
 
     assert(command_line(sizeof arguments / sizeof *arguments - 1, (char **)(uintptr_t)arguments) ==
