@@ -115,11 +115,27 @@ bool identity_is_revoked(const struct identity *identity, const struct revoked *
     return revoked_covers(revoked, user, jti, identity->issued_s);
 }
 
+/* As JSON.stringify writes it, which is how nearly all clients send it. */
+static bool is_token_alone(struct span payload)
+{
+    static const char start[] = "{\"token\":";
+    static const struct span name = {"token", 5};
+    struct json_value value;
+
+    return payload.length > sizeof start && memcmp(payload.at, start, sizeof start - 1) == 0 &&
+           scan_member(payload, &name, 1, &value) &&
+           value.text.at + value.text.length + 1 == payload.at + payload.length &&
+           value.text.at == payload.at + sizeof start - 1;
+}
+
 char *gate_auth(struct span payload, bool whole)
 {
-    json_t *object = payload.length ? json_loadb(payload.at, payload.length, 0, NULL) : NULL;
+    json_t *object;
     char *auth = NULL;
 
+    if (payload.length == 0 || (!whole && is_token_alone(payload)))
+        return NULL;
+    object = json_loadb(payload.at, payload.length, 0, NULL);
     if (!whole)
         json_object_del(object, "token");
     if (json_object_size(object) > 0)

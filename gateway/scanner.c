@@ -290,6 +290,8 @@ static bool string_equals(struct span string, struct span decoded)
     const char *at = string.at + 1, *end = string.at + string.length - 1;
     size_t length = 0;
 
+    if (!memchr(at, '\\', (size_t)(end - at)))
+        return string.length - 2 == decoded.length && memcmp(at, decoded.at, decoded.length) == 0;
     while (at < end) {
         char c[4];
         size_t n = decode_one(&at, c);
@@ -632,12 +634,19 @@ ptrdiff_t scan_decode_string(struct span string, char *out, size_t size)
     size_t length = 0;
 
     while (at < end) {
+        const char *escape = memchr(at, '\\', (size_t)(end - at)), *from = at;
+        size_t n = (size_t)((escape ? escape : end) - at);
         char c[4];
-        size_t n = decode_one(&at, c);
 
+        if (n > 0) {
+            at += n;
+        } else {
+            n = decode_one(&at, c);
+            from = c;
+        }
         if (n == 0 || size - length < n)
             return -1;
-        memcpy(out + length, c, n);
+        memcpy(out + length, from, n);
         length += n;
     }
     return (ptrdiff_t)length;
