@@ -101,6 +101,7 @@ async function scripted(t, site, version, way) {
         parted: () => next(socket, 'disconnect'),
         triedInVain: () => next(socket.io, 'reconnect_error'),
         cameBack: () => next(socket, 'connect'),
+        leave: () => socket.disconnect(),
     };
 }
 
@@ -111,10 +112,11 @@ export function python(t, site, way) {
     const running = start(null, '/usr/bin/python3', ['-u', path.join(tree, 'tests/clients/client.py'), site.url,
         transports[way].join()], { stdio: ['pipe', 'pipe', 'pipe'],
         env: { ...process.env, TOKEN: site.token, CA: site.ca ?? '' } });
-    t.after(async () => {
+    running.leave = async () => {
         running.child.stdin.end();
         assert.deepEqual(await within(running.exited, 'python to end'), { code: 0, signal: null }, running.output());
-    });
+    };
+    t.after(running.leave);
     return running;
 }
 
@@ -137,6 +139,7 @@ async function pythonic(t, site, _, way) {
         parted: () => line(/^parted$/),
         triedInVain: () => line(/^in vain$/),
         cameBack: () => line(/^connected$/),
+        leave: running.leave,
     };
 }
 
@@ -155,14 +158,14 @@ async function everyoneSpeaks(crowd, room, words) {
 
 /*
  * Everybody in one crowd.  `begin(t)` gives the instance as `sp`, with these rules and no limits in
- * the way, its `sites` ({name, url, token, ca}), by each of which all come, and `whileDown()`, which
- * is called when the gateway is not there.
+ * the way; its `sites` ({name, url, token, ways, ca}), by each of which all come, by each transport
+ * or by `ways`; and `whileDown()`, which is called when the gateway is not there.
  */
 export function suite(title, begin) {
     test(`${title}: every stock client`, { concurrency: true }, async (t) => {
         const { sp, sites, whileDown } = await begin(t);
         const crowd = await Promise.all(sites.flatMap((site) => makers.flatMap(([name, make, version]) =>
-            Object.keys(transports).map(async (way) =>
+            (site.ways ?? Object.keys(transports)).map(async (way) =>
                 ({ name: `${name} by ${way}${site.name}`, ...await make(t, site, version, way) })))));
         const wide = crowd.filter(({ isAscii }) => !isAscii);
         const each = (what, action) => Promise.all(crowd.map((member) => t.test(`${member.name} ${what}`, () => action(member))));
@@ -189,5 +192,6 @@ export function suite(title, begin) {
             await settle(member);
         });
         await t.test('and all of them hear each other again', () => everyoneSpeaks(crowd, 'all', 'again'));
+        await Promise.all(crowd.map((member) => member.leave())); /* before the servers, or those wait for them */
     });
 }

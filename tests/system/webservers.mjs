@@ -31,10 +31,16 @@ function shipped(dir, name, replacements = []) {
     return copy;
 }
 
+/* For 127.0.0.1, by a CA of our own. */
 function certificate(dir) {
-    const made = { key: path.join(dir, 'key.pem'), certificate: path.join(dir, 'certificate.pem') };
-    must('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
-        '-subj', '/CN=localhost', '-keyout', made.key, '-out', made.certificate]);
+    const made = Object.fromEntries(['ca', 'key', 'certificate'].map((name) => [name, path.join(dir, `${name}.pem`)]));
+    const caKey = path.join(dir, 'ca-key.pem');
+    const make = (name, key, certificate, ...options) => must('openssl', ['req', '-x509', '-newkey', 'ec',
+        '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', `/CN=${name}`,
+        '-keyout', key, '-out', certificate, ...options]);
+    make('our CA', caKey, made.ca);
+    make('localhost', made.key, made.certificate, '-CA', made.ca, '-CAkey', caKey,
+        '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE');
     give(made.key);
     return made;
 }
@@ -195,7 +201,7 @@ export const loginWays = (kind) => servers[kind].ways;
 
 /*
  * The web server `kind` in front of an instance of lib.mjs, or of `loginAlone`'s:
- * {url, tlsUrl, port, dir, server, logs(), stop(), start(), reload()}.
+ * {url, tlsUrl, ca, port, dir, server, logs(), stop(), start(), reload()}.
  */
 export async function webServer(t, kind, sp, { way = 'fastcgi', ...options } = {}) {
     const { command, config, reload, stop } = servers[kind];
@@ -203,7 +209,7 @@ export async function webServer(t, kind, sp, { way = 'fastcgi', ...options } = {
     const at = { dir, page: path.join(dir, 'page'), tls: certificate(dir), gateway: sp.port, ...options,
         port: await freePort(), tlsPort: await freePort(), login: { way, ...reachLogin(sp, dir) } };
     const file = path.join(dir, `${kind}.conf`);
-    const web = { dir, port: at.port, url: `http://127.0.0.1:${at.port}`, tlsUrl: `https://127.0.0.1:${at.tlsPort}` };
+    const web = { dir, port: at.port, url: `http://127.0.0.1:${at.port}`, tlsUrl: `https://127.0.0.1:${at.tlsPort}`, ca: at.tls.ca };
 
     fs.mkdirSync(at.page);
     fs.chmodSync(dir, 0o755);

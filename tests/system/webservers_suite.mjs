@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import path from 'node:path';
 import { test } from 'node:test';
 import { io } from 'socket.io-client';
 import { instance, next, payload, program, rawClient, request, start, until, within } from '../lib.mjs';
+import { rules as stockRules, suite as stockClients } from '../clients/stock.mjs';
 import { loginAlone, loginWays, openSocket, webServer } from './webservers.mjs';
 
 export const rules = `namespace "/" {
@@ -19,7 +21,7 @@ const right = 'username=ann&password=correct+horse';
 /* One request, over `agent` if there is one: {status, body, port}, the last ours, which tells connections apart. */
 function ask(url, { agent = false, ...options }, body) {
     return within(new Promise((resolve, reject) => {
-        const sent = http.request(url, { agent, ...options }, (answer) => {
+        const sent = (url.startsWith('https') ? https : http).request(url, { agent, ...options }, (answer) => {
             const port = answer.socket.localPort;
             let text = '';
             answer.on('data', (part) => { text += part; });
@@ -33,6 +35,44 @@ function ask(url, { agent = false, ...options }, body) {
 
 const login = (web, body = right, headers = {}, options = {}) =>
     ask(`${web.url}/login`, { method: 'POST', headers: { ...form, ...headers }, ...options }, body);
+
+const paths = ['/login', '/token', '/logout', '/password', '/.well-known/jwks.json'];
+
+/* Refresh, logout, another password: each by its path. */
+async function sessionLives(web) {
+    const post = async (name, fields, status = 200) => {
+        const answer = await request(web.url + name, { method: 'POST', headers: form, body: String(new URLSearchParams(fields)) });
+        assert.equal(answer.status, status, `${name}: ${answer.body}`);
+        assert.equal(answer.headers['cache-control'], 'no-store');
+        return JSON.parse(answer.body);
+    };
+    const refresh = (refresh_token, status) => post('/token', { grant_type: 'refresh_token', refresh_token }, status);
+    const first = await post('/login', { username: 'ann', password: 'correct horse' });
+    const second = await refresh(first.refresh_token);
+    assert.equal(payload(second.token).sub, 'ann');
+    assert.notEqual(second.refresh_token, first.refresh_token);
+    assert.deepEqual(await post('/logout', { refresh_token: second.refresh_token }), { status: 'ok' });
+    await refresh(second.refresh_token, 400);
+
+    const another = { username: 'ann', password: 'correct horse', new_password: 'battery' };
+    await post('/password', { ...another, password: 'wrong' }, 401);
+    await refresh((await post('/password', another)).refresh_token);
+    await post('/login', { username: 'ann', password: 'correct horse' }, 401);
+    await post('/password', { username: 'ann', password: 'battery', new_password: 'correct horse' });
+}
+
+/* RFC 9110 §13.1.2: who has them already is told that they are the same. */
+async function keysAreServed(web) {
+    const keys = (method, headers) => request(`${web.url}/.well-known/jwks.json`, { method, headers });
+    const { status, headers: { etag, ...headers }, body } = await keys('GET');
+    assert.deepEqual([status, headers['content-type'], body], [200, 'application/json', '{"keys":[]}\n']);
+    assert.match(etag, /^"[^"]+"$/);
+    const kept = await keys('GET', { 'If-None-Match': etag });
+    assert.deepEqual([kept.status, kept.body, kept.headers.etag], [304, '', etag]);
+    assert.equal((await keys('GET', { 'If-None-Match': '"other"' })).status, 200);
+    const head = await keys('HEAD');
+    assert.deepEqual([head.status, head.body, head.headers.etag], [200, '', etag]);
+}
 
 async function tokenFrom(web) {
     const { status, body } = await login(web);
@@ -102,15 +142,30 @@ export function suite(kind) {
                 ports.add(answer.port);
                 if (status === 413) assert.equal(JSON.parse(answer.body).error, 'content_too_large');
             }
+            agent.destroy();
             assert.equal(ports.size, kind === 'apache' ? 3 : 1);
             assert.equal((await login(web, 'x'.repeat(3_000_000))).status, 413);
 
-            for (const other of ['/loginx', '/login/', '//login', '/login%2f', '/Login'])
-                assert.equal((await ask(web.url + other, { method: 'POST', headers: form }, right)).body.includes('token'), false, other);
+            await sessionLives(web);
+            await keysAreServed(web);
+            for (const name of paths)
+                for (const other of [`${name}x`, `${name}/`, `${name}/x`, `/${name}`, `${name}%2f`, `${name}%0a`, name.toUpperCase()]) {
+                    const { status, body } = await ask(web.url + other, { method: 'POST', headers: form }, right);
+                    assert.ok(status >= 400 && !/"(access_token|status|keys)"/.test(body), `${other}: ${status} ${body}`);
+                }
         });
     }
 
-    test(`${kind}: stock clients, polling and upgraded, plain and by TLS`, async (t) => {
+    stockClients(kind, async (t) => {
+        const sp = await instance(t, { rules: stockRules, login: false,
+            settings: { 'gateway.workers': 4, 'gateway.limits.per_user': 0, 'gateway.limits.per_address': 0 } });
+        const web = await webServer(t, kind, sp);
+        const token = sp.token();
+        return { sp, sites: [{ name: '', url: web.url, token }, { name: ' and TLS', url: web.tlsUrl, token, ways: ['upgrade'], ca: web.ca }],
+            whileDown: async () => assert.ok([502, 503].includes((await polling(web)).status)) };
+    });
+
+    test(`${kind}: long messages, polling and upgraded, plain and by TLS`, async (t) => {
         const sp = await instance(t, { rules });
         const web = await webServer(t, kind, sp);
         const token = await tokenFrom(web);
@@ -167,6 +222,35 @@ export function suite(kind) {
         const sp = await instance(t, { rules, login: false, settings: { 'gateway.limits.per_address': 3 } });
         const web = await webServer(t, kind, sp);
         assert.deepEqual(await admitted(t, web), [101, 101, 200, 403, 101]);
+    });
+
+    test(`${kind}: the log has the client's address, whatever it says of itself`, async (t) => {
+        const sp = await instance(t, { rules, login: false, settings: { 'gateway.limits.per_address': 0, 'gateway.limits.per_user': 0 } });
+        const web = await webServer(t, kind, sp);
+        const packet = `40${JSON.stringify({ token: sp.token() })}`;
+        const foreign = '203.0.113.7';
+        const lies = [{ 'X-Forwarded-For': foreign }, { 'X-Forwarded-For': [foreign, '127.0.0.1'] },
+            { 'X-Forwarded-For': `${foreign}, 127.0.0.1` }, { 'x-forwarded-for': '127.0.0.1' }, { 'X-Forwarded-For': ', ,' },
+            { 'X-Forwarded-For': foreign, Connection: 'X-Forwarded-For, keep-alive' }, /* take it away again */
+            { Forwarded: `for=${foreign}`, 'X-Real-IP': foreign, 'X-Forwarded': foreign, 'Client-IP': foreign, 'X_Forwarded_For': foreign }];
+        let n = 0;
+        for (const { url, tls } of [{ url: web.url }, { url: web.tlsUrl, tls: { ca: fs.readFileSync(web.ca) } }])
+            for (const headers of lies) {
+                const from = { localAddress: '127.0.0.5', headers, ...tls };
+                const { body } = await polling({ url }, from);
+                const query = `&sid=${JSON.parse(body.slice(1)).sid}`;
+                assert.equal((await polling({ url }, { query, ...from }, packet)).body, 'ok');
+                n++;
+                if (headers.Connection) continue; /* a WebSocket needs that for itself */
+                const { send, receive } = await raw(t, { url }, from);
+                await receive();
+                send(packet);
+                assert.match(await receive(), /^40/);
+                n++;
+            }
+        const addresses = () => sp.gateway.lines.flatMap((line) => line.match(/connected: ann .*address (\S+)\)/)?.[1] ?? []);
+        await until(() => addresses().length === n, `${n} connects to be logged`);
+        assert.deepEqual(addresses(), Array(n).fill('127.0.0.5'));
     });
 
     test(`${kind}: what a proxy says that is not configured is not believed`, async (t) => {
@@ -246,6 +330,11 @@ export function suite(kind) {
             await sp.gateway.stop();
             await sp.startGateway();
         });
+        await sp.login.stop();
+        assert.ok([500, 502, 503].includes((await login(web)).status));
+        await sp.startLogin();
+        openSocket(sp.loginSocket);
+        await until(async () => (await login(web)).status === 200, 'a login by the next service', 5000);
         web.reload();
         for (let i = 0; i < 40; i++) {
             await until(async () => (await login(web).catch(() => null))?.status === 200, 'a login after the reload', 8000);
