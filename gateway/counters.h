@@ -17,7 +17,7 @@
  C(refused_origins,         "requests refused: their Origin is not allowed") \
  C(refused_per_user,        "CONNECTs refused: gateway.limits.per_user") \
  C(refused_namespaces,      "CONNECTs refused: gateway.limits.namespaces") \
- C(refused_tokens,          "CONNECTs refused: no token or a bad one") \
+ C(refused_tokens,          "CONNECTs and handshakes refused: no token or a bad one") \
  C(refused_bodies,          "requests refused: gateway.limits.body_bytes") \
  C(refused_requests,        "HTTP requests refused") \
  C(requests_timed_out,      "HTTP requests that took longer than gateway.request_timeout") \

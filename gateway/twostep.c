@@ -42,7 +42,8 @@ static void answer(struct socket *socket, const uint64_t *id, const char *json)
 }
 
 /* `message` and `data` are JSON. */
-static void refuse(struct socket *socket, const uint64_t *id, struct span message, struct span data)
+static void tell_unauthorized(struct socket *socket, const uint64_t *id, struct span message,
+                              struct span data)
 {
     static const uint64_t unauthorized = UNAUTHORIZED_ID;
     struct span piece[] = {TEXT_SPAN("[\"unauthorized\",{\"message\":"),
@@ -58,6 +59,12 @@ static void refuse(struct socket *socket, const uint64_t *id, struct span messag
     answer(socket, id, "[{\"error\":\"unauthorized\"}]");
     socket_tell(socket, &unauthorized,
                 &(struct relay_message){piece, sizeof piece / sizeof *piece, NULL, 0});
+}
+
+/* Tell it, and let it go when it has taken notice. */
+static void refuse(struct socket *socket, const uint64_t *id, struct span message, struct span data)
+{
+    tell_unauthorized(socket, id, message, data);
     set_deadline(socket);
     socket->twostep->is_refused = true;
 }
@@ -131,7 +138,11 @@ static void authenticate(struct socket *socket, const struct event *event, const
     sodium_memzero(buffer, sizeof buffer);
     if (result != TOKEN_OK) {
         gate_refusal(snapshot, result, message, data);
-        refuse(socket, id, TEXT_SPAN(message), TEXT_SPAN(data));
+        if (result == GATE_UNAVAILABLE &&
+            socket->identity) /* its old token does as long as it may */
+            tell_unauthorized(socket, id, TEXT_SPAN(message), TEXT_SPAN(data));
+        else
+            refuse(socket, id, TEXT_SPAN(message), TEXT_SPAN(data));
     } else if (socket->identity) {
         renew(socket, id, identity);
     } else {

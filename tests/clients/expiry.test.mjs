@@ -100,7 +100,7 @@ const meeting = `namespace "/" {
 
 /* One life of such a page: its token ends, it comes back with another. */
 async function liveTwice(t, sp, page, transport) {
-    const lifetimes = ['2s'];
+    const lifetimes = ['3s'];
     const fetch = () => sp.token('ann', { lifetime: lifetimes.shift() });
     const socket = page(sp, fetch, { forceNew: true, transports: [transport], reconnectionDelay: 20, reconnectionDelayMax: 50 });
     const ask = (...event) => within(new Promise((resolve) => socket.emit(...event, resolve)), 'an answer');
@@ -124,7 +124,7 @@ test('a page comes back with a fresh token, as after a fresh connect: clients 2.
 
 test('a page that shows its old token again is told, and may then show a fresh one', async (t) => {
     const sp = await instance(t, { rules: meeting, login: false });
-    const socket = sp.client({ token: sp.token('ann', { lifetime: '1s' }), reconnection: true, reconnectionDelay: 20 });
+    const socket = sp.client({ token: sp.token('ann', { lifetime: '3s' }), reconnection: true, reconnectionDelay: 20 });
     await next(socket, 'welcome');
     const [error] = await next(socket, 'connect_error');
     assert.equal(error.data.message, 'jwt expired');

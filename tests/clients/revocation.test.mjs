@@ -112,9 +112,10 @@ test('a revoked token renews nothing, and what is revoked between handshake and 
 });
 
 test('when the revocations cannot be read: what is known does for a while, then nobody new comes in', async (t) => {
-    const sp = await started(t, { 'gateway.revocation_patience': '1s' });
+    const sp = await started(t, { 'gateway.revocation_patience': '1s', 'gateway.authenticate_timeout': '100ms' });
     const file = path.join(path.dirname(sp.config), 'revocations.db');
     const token = sp.token('bob');
+    const fresh = sp.token('ann');
     const inside = await sp.connected({ token: sp.token('ann') });
 
     fs.renameSync(file, `${file}.away`);
@@ -127,7 +128,13 @@ test('when the revocations cannot be read: what is known does for a while, then 
         client.disconnect();
         return refused === 'unavailable';
     }, 'the patience to end');
-    assert.equal(await inside.emitWithAck('sync'), true, 'those inside stay');
+    const unauthorized = next(inside, 'unauthorized');
+    inside.emit('authenticate', { token: fresh });
+    const [why, acknowledge] = await unauthorized;
+    assert.equal(why.data.code, 'unavailable');
+    acknowledge();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal(await inside.emitWithAck('sync'), true, 'those inside stay, although none is renewed');
 
     fs.renameSync(`${file}.away`, file);
     await until(() => sp.connected({ token }).then(() => true, () => false), 'the way back');

@@ -115,6 +115,11 @@ test('clients 1.x and 2.x: by the query of the handshake and of the namespace', 
             assert.equal(await oldOutcome(t, sp, version, '/', { transports }), 'credentials_required');
             assert.equal(await oldOutcome(t, sp, version, '/', { transports, extraHeaders: bearer('x y') }), 'credentials_bad_format');
         }
+    /* The namespace's own decides before the handshake's. */
+    const socket = require('socket.io-client-2')(sp.url, { forceNew: true, reconnection: false, ...query('query') });
+    const custom = socket.io.socket('/custom', query('auth'));
+    t.after(() => socket.io.close());
+    assert.equal(await within(new Promise((resolve) => custom.once('connect', () => custom.emit('me', resolve)).once('error', resolve)), 'an answer'), 'auth');
     for (const [where, said] of [[sp, /^40\/custom,$/], [off, /^44\/custom,.*credentials_required/]]) {
         const old = rawClient(`${where.url.replace('http', 'ws')}/socket.io/?EIO=3&transport=websocket`);
         t.after(() => old.ws.terminate());
