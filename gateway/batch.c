@@ -8,8 +8,6 @@
 #include "gateway/socket.h"
 #include "gateway/worker.h"
 
-#define AHEAD 4 /* members: their memory is far apart, and asked for before it is needed */
-
 /* The session's messages one by one, up to the newest. */
 static void send_missing(struct batch *batch, uint32_t *next, struct session *session)
 {
@@ -61,8 +59,6 @@ static void serve(struct batch *batch, struct parcel *all)
     for (uint32_t i = 0; i < room->n; i++) {
         struct socket *socket = room->member[i];
 
-        if (i + AHEAD < room->n)
-            __builtin_prefetch(room->member[i + AHEAD]->session);
         if (socket->has_left)
             continue;
         if (socket->session->is_apart)
@@ -85,8 +81,8 @@ static void clear(struct batch *batch)
 
 static bool takes(const struct batch *batch, const struct room *room, const struct packet *packet)
 {
-    return batch->room == room && batch->n < BATCH_MESSAGES && batch->bytes < BATCH_BYTES &&
-           batch->n_apart < BATCH_APART &&
+    return batch->room == room && batch->n < BATCH_MESSAGES &&
+           batch->bytes + packet->frames <= BATCH_BYTES && batch->n_apart < BATCH_APART &&
            batch->message[0]->packet->is_volatile == packet->is_volatile;
 }
 

@@ -9,7 +9,7 @@ struct socket;
 struct worker;
 
 #define BATCH_MESSAGES 256
-#define BATCH_BYTES    65536 /* of frames, after which it is settled */
+#define BATCH_BYTES    65536 /* of frames; a longer message goes by itself, uncopied */
 #define BATCH_APART    64
 
 /*
