@@ -110,6 +110,8 @@ static void play(uint8_t agreed, const uint8_t *stream, size_t size, const uint8
         size -= bytes;
         i++;
     } while (size > 0 && !is_over);
+    gateway_settle(0);
+    gateway_receive(pair[1], outcome->heard, &outcome->n, HEARD_MAX);
     forget_id(outcome);
     for (int state = 0; state < SESSION_STATES; state++) {
         const struct session *head = &worker->sessions[state];
