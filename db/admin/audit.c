@@ -37,20 +37,22 @@ static json_t *event_json(const struct audit_event *event)
                      "detail", event->detail);
 }
 
+/* An act as it was typed. */
 static void add_columns(struct columns *columns, const struct audit_event *event)
 {
-    char unknown[32] = "", hex[SUBJECT_HEX];
+    char unknown[32] = "", hex[SUBJECT_HEX], what[1024];
 
     if (event->subject) {
         sodium_bin2hex(hex, sizeof hex, event->subject, THROTTLE_SUBJECT_BYTES);
         snprintf(unknown, sizeof unknown, "unknown %.6s", hex);
     }
+    snprintf(what, sizeof what, "%s%s%s", event->event, event->detail ? " " : "",
+             event->detail ? event->detail : "");
     columns_add_time(columns, event->at_s);
-    columns_add(columns, event->event);
+    columns_add(columns, what);
     columns_add(columns, event->result);
     columns_add(columns, event->user ? event->user : unknown);
     columns_add(columns, event->address ? event->address : event->actor ? event->actor : "");
-    columns_add(columns, event->detail ? event->detail : "");
 }
 
 static void add_event(const struct audit_event *event, void *context)
@@ -139,7 +141,7 @@ static enum command_status list(const struct request *request, struct instance *
                                 const struct audit_query *query)
 {
     bool follows = request_has(request, OPTION_FOLLOW);
-    struct output output = {.columns = COLUMNS("TIME", "EVENT", "RESULT", "USER", "FROM", "DETAIL"),
+    struct output output = {.columns = COLUMNS("TIME", "EVENT", "RESULT", "USER", "FROM"),
                             .as_json = request_has(request, OPTION_JSON)};
     struct database *audit = instance_open_audit(instance);
     enum db_result result;

@@ -13,6 +13,7 @@
 
 /* Columns that would be narrower on average say too little. */
 #define LEAST_WIDTH 10
+#define TEXT_LEAST  6
 
 /* Characters, not bytes; one that is twice as wide is not known here. */
 static size_t width(const char *text)
@@ -54,6 +55,7 @@ void columns_add_time(struct columns *columns, int64_t at_s)
     struct tm parts;
 
     strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", gmtime_r(&at, &parts));
+    columns->is_time[columns->n_cells % columns->n_columns] = true;
     columns_add(columns, text);
 }
 
@@ -65,8 +67,7 @@ void columns_add_number(struct columns *columns, int64_t number)
     columns_add(columns, text);
 }
 
-/* How many characters a line of the terminal has; 0: there is none. */
-static size_t terminal_width(void)
+size_t columns_room(void)
 {
     struct winsize size;
 
@@ -133,8 +134,9 @@ static void print_list(const struct columns *columns, const char *const *cells)
     for (size_t i = 0; i < columns->n_columns; i++)
         widths[0] = width(columns->heads[i]) > widths[0] ? width(columns->heads[i]) : widths[0];
     for (size_t i = 0; i < columns->n_columns; i++)
-        print_row(&(struct columns)COLUMNS_PAIRS,
-                  (const char *const[]){columns->heads[i], cells[i]}, widths, false);
+        if (*cells[i])
+            print_row(&(struct columns)COLUMNS_PAIRS,
+                      (const char *const[]){columns->heads[i], cells[i]}, widths, false);
     putchar('\n');
 }
 
@@ -142,6 +144,12 @@ static void measure(struct columns *columns, const char *cell, size_t column)
 {
     if (width(cell) > columns->widest[column])
         columns->widest[column] = width(cell);
+}
+
+/* What there is to cut of a column: of a time nothing, as long as another has much. */
+static size_t spare(const struct columns *columns, size_t column, const size_t *widths)
+{
+    return columns->is_time[column] ? TEXT_LEAST : widths[column];
 }
 
 /* From the widest, one by one. */
@@ -155,14 +163,14 @@ static void fit(const struct columns *columns, size_t room, size_t widths[COLUMN
         size_t widest = 0;
 
         for (size_t i = 1; i < n; i++)
-            widest = widths[i] > widths[widest] ? i : widest;
+            widest = spare(columns, i, widths) > spare(columns, widest, widths) ? i : widest;
         widths[widest]--;
     }
 }
 
 void columns_print(struct columns *columns)
 {
-    size_t n = columns->n_columns, room = terminal_width(), widths[COLUMNS_MAX];
+    size_t n = columns->n_columns, room = columns_room(), widths[COLUMNS_MAX];
     bool as_list = columns->heads && room && room / n < LEAST_WIDTH;
     const char *const *cells = (const char *const *)columns->cells;
 

@@ -10,8 +10,8 @@
  * not printable (control characters, bytes that are not UTF-8) is written as \xNN.
  *
  * On a terminal its heads are bold (not with NO_COLOR), and it fits: the widest columns are cut,
- * with "…", and where little would be left of them each row becomes a list.  Without heads it is
- * such a list: pairs of a name and a value, which is never cut.
+ * with "…", times last of all, and where little would be left each row becomes a list.  Without
+ * heads it is such a list: pairs of a name and a value, which is never cut.
  */
 #define COLUMNS_MAX 8
 
@@ -19,7 +19,7 @@ struct columns {
     const char *const *heads;
     size_t n_columns, n_cells, widest[COLUMNS_MAX];
     char **cells;
-    bool is_begun;
+    bool is_time[COLUMNS_MAX], is_begun;
 };
 #define COLUMNS(...)                                                                               \
     {                                                                                              \
@@ -36,5 +36,8 @@ void columns_add_time(struct columns *columns, int64_t at_s);
 void columns_add_number(struct columns *columns, int64_t number);
 /* And empty it: rows that are added then go on below, under the same heads. */
 void columns_print(struct columns *columns);
+
+/* How many characters a line of the terminal has; 0: there is none. */
+size_t columns_room(void);
 
 #endif

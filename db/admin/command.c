@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "common/spelling.h"
+#include "db/admin/columns.h"
 #include "db/admin/instance.h"
 
 #include <errno.h>
@@ -23,7 +24,8 @@
 static const struct command *const nouns[] = {init_commands,    user_commands,     token_commands,
                                               session_commands, throttle_commands, audit_commands,
                                               db_commands,      key_commands,      config_commands};
-#define NOUNS (sizeof nouns / sizeof *nouns)
+#define NARROW_INDENT 6 /* of what a command is for, on a narrow terminal */
+#define NOUNS         (sizeof nouns / sizeof *nouns)
 
 /* clang-format off */
 static const struct {
@@ -56,6 +58,8 @@ static const struct {
     [OPTION_JSON]           = {"--json",           NULL,         false, "answer with one line of JSON"},
 };
 /* clang-format on */
+
+static bool is_declined; /* whoever was asked said no */
 
 /* ---- what is said --------------------------------------------------------------------------- */
 
@@ -115,6 +119,7 @@ bool command_is_confirmed(const struct request *request, const char *format, ...
         (strcasecmp(answer, "y\n") == 0 || strcasecmp(answer, "yes\n") == 0))
         return true;
     fputs("nothing was changed\n", stderr);
+    is_declined = true;
     return false;
 }
 
@@ -145,13 +150,37 @@ void command_print_json(json_t *value)
 
 /* ---- help ----------------------------------------------------------------------------------- */
 
+/* A name and what it means, broken between words where a terminal would break it anywhere. */
+static void print_entry(const char *left, size_t indent, const char *help)
+{
+    size_t room = columns_room(), used = strlen(left) + 2 < indent ? indent : strlen(left) + 3;
+
+    printf("  %-*s ", (int)indent - 3, left);
+    if (room && room < 2 * indent) {
+        printf("\n%*s", NARROW_INDENT, "");
+        used = indent = NARROW_INDENT;
+    }
+    while (*help) {
+        size_t n = strcspn(help, " ");
+
+        if (room && used > indent && used + n > room) {
+            printf("\n%*s", (int)indent, "");
+            used = indent;
+        }
+        printf("%.*s%s", (int)n, help, help[n] ? " " : "");
+        used += n + 1;
+        help += n + strspn(help + n, " ");
+    }
+    putchar('\n');
+}
+
 static void print_row(const struct command *command)
 {
     char name[64], left[128];
 
     snprintf(left, sizeof left, "%s%s%s", words(command, name), command->operand ? " " : "",
              command->operand ? command->operand : "");
-    printf("  %-24s %s\n", left, command->help);
+    print_entry(left, 27, command->help);
 }
 
 static void print_help(void)
@@ -195,7 +224,7 @@ static void print_command_help(const struct command *command)
         snprintf(left, sizeof left, "%s %s", options[i].name,
                  options[i].value ? options[i].value : "");
         if (command->takes & TAKES(i))
-            printf("  %-20s %s\n", left, options[i].help);
+            print_entry(left, 23, options[i].help);
     }
 }
 
@@ -346,7 +375,7 @@ static enum command_status read_arguments(struct request *request, char **argv)
 static bool has_acted(const struct request *request, enum command_status status)
 {
     return request->command->takes & ACTS && !request_has(request, OPTION_DRY_RUN) &&
-           (status == COMMAND_DONE || status == COMMAND_FAILED) &&
+           (status == COMMAND_DONE || status == COMMAND_FAILED) && !is_declined &&
            (request->n_words || !takes_words(request->command));
 }
 

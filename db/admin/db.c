@@ -10,6 +10,7 @@
 static enum command_status check(const struct request *request)
 {
     struct instance instance;
+    struct database *audit = NULL;
     struct error error;
     enum command_status status = instance_open(request, &instance);
 
@@ -19,6 +20,13 @@ static enum command_status check(const struct request *request)
     if (status == COMMAND_DONE && !revocations_check(instance.revocations, &error))
         status = command_refuse(COMMAND_FAILED, "%s is damaged: %s; restore a backup",
                                 instance.config->token_revocations, error.text);
+    if (status == COMMAND_DONE && !(audit = instance_open_audit(&instance)))
+        status = COMMAND_FAILED;
+    if (status == COMMAND_DONE && !database_check(audit, &error))
+        status = command_refuse(COMMAND_FAILED,
+                                "the audit is damaged: %s; put its file aside, and another is made",
+                                error.text);
+    database_close(&audit);
     if (status == COMMAND_DONE && request_has(request, OPTION_JSON))
         command_print_json(json_pack("{s:b}", "sound", 1));
     else if (status == COMMAND_DONE)
@@ -28,28 +36,35 @@ static enum command_status check(const struct request *request)
 }
 
 /* As they are called in `sallyport init --dir`. */
-static bool copy(const struct instance *instance, const char *folder, struct error *error)
+static bool copy(const struct instance *instance, struct database *audit, const char *folder,
+                 struct error *error)
 {
-    char users[PATH_MAX], revocations[PATH_MAX];
+    char users[PATH_MAX], revocations[PATH_MAX], events[PATH_MAX];
 
     if (snprintf(users, sizeof users, "%s/sallyport.db", folder) >= PATH_MAX ||
-        snprintf(revocations, sizeof revocations, "%s/revocations.db", folder) >= PATH_MAX)
+        snprintf(revocations, sizeof revocations, "%s/revocations.db", folder) >= PATH_MAX ||
+        snprintf(events, sizeof events, "%s/audit.db", folder) >= PATH_MAX)
         return error_set(error, "the path %s is too long", folder);
     if (mkdir(folder, 0700) < 0 && errno != EEXIST)
         return error_set(error, "cannot make %s: %s", folder, strerror(errno));
     return database_copy(instance->database, users, error) &&
-           revocations_copy(instance->revocations, revocations, error);
+           revocations_copy(instance->revocations, revocations, error) &&
+           database_copy(audit, events, error);
 }
 
 /* The users first: a revocation that comes in between is in the copy, and never lacks. */
 static enum command_status backup(const struct request *request)
 {
     struct instance instance;
+    struct database *audit = NULL;
     struct error error;
     enum command_status status = instance_open(request, &instance);
 
-    if (status == COMMAND_DONE && !copy(&instance, request->operand, &error))
+    if (status == COMMAND_DONE && !(audit = instance_open_audit(&instance)))
+        status = COMMAND_FAILED;
+    if (status == COMMAND_DONE && !copy(&instance, audit, request->operand, &error))
         status = command_refuse(COMMAND_FAILED, "%s", error.text);
+    database_close(&audit);
     if (status == COMMAND_DONE && request_has(request, OPTION_JSON))
         command_print_json(json_pack("{s:s}", "folder", request->operand));
     else if (status == COMMAND_DONE)

@@ -461,11 +461,26 @@ static enum command_status set_claim(const struct request *request, json_t *clai
     return status;
 }
 
+/* Where among the roles, or behind them. */
+static size_t find_role(const json_t *roles, const char *name)
+{
+    size_t i = 0;
+
+    while (i < json_array_size(roles)) {
+        const char *role = json_string_value(json_array_get(roles, i));
+
+        if (role && strcmp(role, name) == 0)
+            break;
+        i++;
+    }
+    return i;
+}
+
 /* +ROLE or -ROLE; a role is there once. */
 static enum command_status set_role(const struct request *request, json_t *claims, const char *word)
 {
-    json_t *roles = json_object_get(claims, ROLES), *role;
-    size_t i;
+    json_t *roles = json_object_get(claims, ROLES);
+    size_t at;
 
     if ((*word != '+' && *word != '-') || !role_is_valid(word + 1))
         return command_misused(request,
@@ -476,13 +491,10 @@ static enum command_status set_role(const struct request *request, json_t *claim
         roles = json_array();
         json_object_set_new(claims, ROLES, roles);
     }
-    json_array_foreach(roles, i, role) if (json_is_string(role) &&
-                                           strcmp(json_string_value(role), word + 1) == 0)
-    {
-        json_array_remove(roles, i);
-        break;
-    }
-    if (*word == '+')
+    at = find_role(roles, word + 1);
+    if (*word == '-')
+        json_array_remove(roles, at);
+    else if (at == json_array_size(roles))
         json_array_append_new(roles, json_string(word + 1));
     if (json_array_size(roles) == 0)
         json_object_del(claims, ROLES);

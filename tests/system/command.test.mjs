@@ -1,0 +1,121 @@
+/* The administrator's command: claims and roles, what it asks, what it shows on a terminal, and that its acts stand in the audit. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { must, program, run } from '../lib.mjs';
+import { loginInstance } from './login.mjs';
+
+const sallyport = (made, args, options) => run(program('sallyport'), ['-c', made.config, ...args], options);
+
+/* On a terminal of so many columns, where `typed` is typed; without the carriage returns. */
+const onTerminal = (made, columns, words, { typed = '', env } = {}) => run('script', ['-qec',
+    `stty cols ${columns} -echo; ${program('sallyport')} -c ${made.config} ${words}`, '/dev/null'],
+{ input: typed, env: { TERM: 'xterm', NO_COLOR: '', ...env } }).stdout.replaceAll('\r', '');
+
+const user = (made, name) => JSON.parse(made.cli(['user', 'show', name, '--json']));
+const acts = (made) => JSON.parse(made.cli(['audit', 'search', '--json'])).map(({ event, detail }) => [event, detail].filter(Boolean).join(' '));
+
+test('claims are set, as texts or JSON, and removed', (t) => {
+    const made = loginInstance(t);
+    const { claims } = JSON.parse(made.cli(['user', 'set', 'ann', 'plan=gold', 'level:=5', 'deep:={"a":[1]}', 'zip=01234', 'empty=', '-email', '--json']));
+    assert.deepEqual(claims, { plan: 'gold', level: 5, deep: { a: [1] }, zip: '01234', empty: '' });
+    assert.deepEqual(user(made, 'ann').claims, claims);
+});
+
+test('claims that Sallyport sets, and what is no claim, are refused and nothing is changed', (t) => {
+    const made = loginInstance(t);
+    const before = user(made, 'ann');
+    for (const word of ['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'kid', 'id', 'token', 'roles'].map((name) => `${name}=x`)
+        .concat('plan', '=x', 'a:=', 'a:={', 'a:={"b":1,"b":2}', `a=${'x'.repeat(4097)}`)) {
+        const { status, stderr } = sallyport(made, ['user', 'set', 'ann', 'good=1', word]);
+        assert.equal(status, 2, word);
+        assert.match(stderr, /^sallyport: .+\n$/);
+    }
+    assert.equal(sallyport(made, ['user', 'set', 'ann']).status, 2);
+    assert.equal(sallyport(made, ['user', 'set', 'nobody', 'a=1']).status, 3);
+    assert.equal(sallyport(made, ['user', 'add', 'eve', '--password-stdin', '--claims', '{"roles":"admin"}'], { input: 'x\n' }).status, 2);
+    assert.deepEqual(user(made, 'ann'), before);
+});
+
+test('the longest claims still fit a token', (t) => {
+    const made = loginInstance(t);
+    made.cli(['user', 'set', 'ann', '-email', `a=${'x'.repeat(4087)}`]);
+    const token = made.cli(['token', 'issue', 'ann']).trim();
+    assert.ok(token.length < 8192, `${token.length} bytes`);
+    must(program('sallyport'), ['-c', made.config, 'token', 'inspect'], { input: token });
+});
+
+test('roles are given once, and taken', (t) => {
+    const made = loginInstance(t);
+    const roles = (...words) => JSON.parse(made.cli(['user', 'roles', 'ann', ...words, '--json'])).claims.roles;
+    assert.deepEqual(roles('+admin', '+editor', '+admin'), ['admin', 'editor']);
+    assert.deepEqual(roles('-admin', '-nothing'), ['editor']);
+    assert.deepEqual(roles(), ['editor']);
+    assert.equal(roles('-editor'), undefined);
+    for (const word of ['admin', '+', '+a b', `+${'x'.repeat(65)}`, '+ä'])
+        assert.equal(sallyport(made, ['user', 'roles', 'ann', word]).status, 2, word);
+    assert.ok(!acts(made).includes('user roles'), 'to look is no act');
+});
+
+test('a dry run says what would be, and does and records nothing', (t) => {
+    const made = loginInstance(t);
+    const before = [acts(made), user(made, 'ann')];
+    const { stdout, stderr } = sallyport(made, ['user', 'set', 'ann', 'plan=gold', '--dry-run', '--json']);
+    assert.equal(JSON.parse(stdout).claims.plan, 'gold');
+    assert.equal(stderr, 'nothing was changed: --dry-run\n');
+    made.cli(['user', 'delete', 'ann', '--dry-run']);
+    assert.match(made.cli(['audit', 'prune', '--older-than', '1s', '--dry-run']), /^\d+ events would be deleted\n$/);
+    assert.deepEqual([acts(made), user(made, 'ann')], before);
+});
+
+test('one who exists is left alone where that is asked for', (t) => {
+    const made = loginInstance(t);
+    const add = (...words) => sallyport(made, ['user', 'add', 'ann', '--password-stdin', ...words], { input: 'x\n' }).status;
+    const before = user(made, 'ann');
+    assert.equal(add(), 4);
+    assert.equal(add('--if-not-exists', '--claim', 'a=b'), 0);
+    assert.deepEqual(user(made, 'ann'), before);
+});
+
+test('what cannot be undone is asked for on a terminal, and only there', (t) => {
+    const made = loginInstance(t);
+    for (const typed of ['n\n', '\n', 'yesno\n', '\x04'])
+        assert.match(onTerminal(made, 80, 'user delete bob', { typed }), /Delete the user bob for good\? \[y\/N\] [^]*nothing was changed/);
+    assert.ok(!acts(made).includes('user delete'));
+    user(made, 'bob');
+    assert.match(onTerminal(made, 80, 'throttle clear', { typed: 'n\n' }), /Forget all/);
+    assert.match(onTerminal(made, 80, 'user delete bob', { typed: 'y\n' }), /name/);
+    assert.equal(sallyport(made, ['user', 'show', 'bob']).status, 3);
+    assert.doesNotMatch(onTerminal(made, 80, 'user delete ann --yes'), /for good/);
+    assert.deepEqual(acts(made).filter((act) => /delete/.test(act)), ['user delete', 'user delete --yes']);
+});
+
+test('a table fits the terminal, and is whole in a pipe', (t) => {
+    const made = loginInstance(t);
+    made.cli(['user', 'set', 'ann', `long=${'ä'.repeat(200)}`]);
+    const lines = (columns, env) => onTerminal(made, columns, 'user list', { env: { NO_COLOR: '1', ...env } }).trimEnd().split('\n');
+    for (const columns of [60, 80, 100]) {
+        const shown = lines(columns);
+        assert.equal(Math.max(...shown.map((line) => [...line].length)), columns);
+        assert.match(shown[1], /ann.*\d\d:\d\d:\d\dZ.*…$/);
+    }
+    assert.match(lines(40).join('\n'), /^ID {7}1\nNAME {5}ann\n[^…]*CLAIMS {3}.*ä{200}/);
+    assert.match(onTerminal(made, 80, 'user list'), /^\x1b\[1mID\x1b\[0m/);
+    assert.doesNotMatch(lines(80, { NO_COLOR: '', TERM: 'dumb' }).join(''), /\x1b/);
+    assert.match(made.cli(['user', 'list']), /^ID {2}NAME[^…\x1b]*ä{200}[^…\x1b]*$/);
+});
+
+test('help is broken between words', (t) => {
+    const made = loginInstance(t);
+    for (const columns of [40, 80])
+        for (const line of onTerminal(made, columns, 'audit search --help').split('\n').filter((each) => /^ {3}/.test(each)))
+            assert.ok(line.length <= columns, line);
+});
+
+test('an audit that cannot be written is said, and the act is done', (t) => {
+    const made = loginInstance(t, { 'login.audit': '/nonexistent/audit.db' });
+    const { status, stderr } = sallyport(made, ['user', 'disable', 'ann']);
+    assert.equal(status, 0);
+    assert.match(stderr, /^sallyport: done, but it is not in the audit: .*\/nonexistent\/audit\.db.*\n$/);
+    assert.equal(user(made, 'ann').disabled, true);
+    assert.equal(sallyport(made, ['audit', 'tail']).status, 1);
+});
