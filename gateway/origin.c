@@ -68,7 +68,8 @@ bool origin_allow(struct request *request)
     return true;
 }
 
-/* A page's GET of its own host has no Origin; a browser says then by Sec-Fetch-Site whose it is. */
+/* A page's GET of its own host has no Origin, and an origin's scheme cannot be compared here: a
+ * browser says by Sec-Fetch-Site whose page it is. */
 bool origin_vouches(const struct request *request)
 {
     const char *origin = request_header(request, "Origin");
@@ -76,9 +77,8 @@ bool origin_vouches(const struct request *request)
 
     switch (standing_of(request, origin)) {
     case STANDING_NO_PAGE:
-        return !site || strcmp(site, "same-origin") == 0;
     case STANDING_SAME:
-        return true;
+        return !site || strcmp(site, "same-origin") == 0;
     case STANDING_NAMED:
         return !is_null(origin);
     default:

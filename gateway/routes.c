@@ -112,7 +112,7 @@ static bool refuse_token(struct request *request, gate_result result)
     const char *challenge = "Bearer realm=\"sallyport\", error=\"invalid_token\"";
 
     if (!snapshot->refuses_requests || result == TOKEN_OK ||
-        (gate_is_without_token(result) && !snapshot->is_closed))
+        (gate_is_without_token(result) && !snapshot->demands_tokens))
         return false;
     COUNT(request_worker(request), refused_tokens);
     gate_refusal(snapshot, result, message, data);

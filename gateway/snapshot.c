@@ -55,7 +55,7 @@ static bool read_client(struct snapshot *snapshot, struct error *error)
     return true;
 }
 
-static bool is_closed(const struct rules *rules)
+static bool demands_tokens(const struct rules *rules)
 {
     for (size_t i = 0; i < rules_namespaces(rules); i++)
         if (rules_namespace_authenticate(rules_namespace_at(rules, i)) != AUTHENTICATE_REQUIRED)
@@ -67,12 +67,12 @@ static bool is_closed(const struct rules *rules)
 static bool read_gate(struct snapshot *snapshot, struct error *error)
 {
     snapshot->sources = sources_of(snapshot->config);
-    snapshot->is_closed = is_closed(snapshot->rules);
+    snapshot->demands_tokens = demands_tokens(snapshot->rules);
     snapshot->refuses_requests = strcmp(snapshot->config->gateway_reject, "upgrade") == 0;
     if (!snapshot->sources)
         return error_set(error, "gateway.token_sources names none, nor is there a "
                                 "gateway.token_cookie: nobody could show a token");
-    if (snapshot->refuses_requests && snapshot->is_closed && snapshot->sources == SOURCE_AUTH)
+    if (snapshot->refuses_requests && snapshot->demands_tokens && snapshot->sources == SOURCE_AUTH)
         return error_set(error, "gateway.reject is \"upgrade\", but no HTTP request can bring a "
                                 "token: add header or query to gateway.token_sources, or name a "
                                 "gateway.token_cookie");

@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-#define LATE_S                                                                                     \
-    60 /* a login service that is slow to notice may have signed by the old key until then */
-#define NEVER INT64_MAX
+/* A login service that is slow to notice may have signed by the old key until then. */
+#define LATE_S 60
+#define NEVER  INT64_MAX
 
 /*
  * The config, and the keys' owner: root would make files that the services cannot read.  NULL: the

@@ -95,7 +95,8 @@ test('a cookie counts only for a page that may ask by its name', async (t) => {
     const sp = await started(t, { 'gateway.token_cookie': 'sp', 'gateway.origins': '*,null,https://friend.example' });
     const Cookie = `sp=${sp.token('cookie')}`;
     for (const [headers, counts] of [[{}, true], [{ Origin: sp.url }, true], [{ Origin: 'https://friend.example' }, true],
-        [{ 'Sec-Fetch-Site': 'same-origin' }, true], [{ Origin: 'https://evil.example' }, false], [{ Origin: 'null' }, false],
+        [{ 'Sec-Fetch-Site': 'same-origin' }, true], [{ Origin: sp.url.replace('http', 'https'), 'Sec-Fetch-Site': 'cross-site' }, false],
+        [{ Origin: 'https://evil.example' }, false], [{ Origin: 'null' }, false],
         [{ 'Sec-Fetch-Site': 'cross-site' }, false], [{ 'Sec-Fetch-Site': 'same-site' }, false], [{ 'Sec-Fetch-Site': 'none' }, false]])
         for (const transports of [['websocket'], ['polling']])
             assert.equal(await outcome(sp, { transports, extraHeaders: { Cookie, ...headers } }),
