@@ -70,3 +70,11 @@ test('what is allowed is not complained of', () => {
             + '/* never #include "login-fcgi/login.h" */\n/*\n#include <zlib.h>\n*/ // crypto_pwhash\n',
     }), []);
 });
+
+test('what the tests take from npm runs on Debian 12\'s node, which is 18', () => {
+    const modules = path.join(tree, 'tests/node_modules');
+    const files = fs.readdirSync(modules, { recursive: true }).filter((name) => path.basename(name) === 'package.json');
+    const wants = files.map((name) => [name, JSON.parse(fs.readFileSync(path.join(modules, name), 'utf8')).engines?.node]);
+    assert.ok(wants.some(([name]) => name === 'playwright-core/package.json'));
+    assert.deepEqual(wants.filter(([, node]) => Number(node?.match(/\d+/)?.[0] ?? 0) > 18), []);
+});
