@@ -7,7 +7,7 @@ import { instance, next, tree, until } from '../lib.mjs';
 
 const read = (name) => fs.readFileSync(path.join(tree, 'deploy/examples', `${name}.rules`), 'utf8');
 const settings = { 'gateway.workers': 4, 'gateway.presence_grace': '300ms' };
-const site = (t, rules, users) => instance(t, { rules, settings, users, login: false });
+const site = (t, rules, users, more) => instance(t, { rules, settings: { ...settings, ...more }, users, login: false });
 
 /* A client that is connected and notes all it hears; those that are due are waited for in order. */
 async function listening(sp, options) {
@@ -149,7 +149,7 @@ test('direct', async (t) => {
 });
 
 test('presence', async (t) => {
-    const sp = await site(t, read('presence'), { ann: {}, bob: {}, cleo: {} });
+    const sp = await site(t, read('presence'), { ann: {}, bob: {}, cleo: {} }, { 'gateway.presence_grace': '2s' });
     const ann = await as(sp, 'ann');
     await ann.hears(['people', ['ann']], ['online', 'ann']);
     const bob = await as(sp, 'bob');
@@ -162,7 +162,7 @@ test('presence', async (t) => {
     for (const client of [bob, bobs]) client.disconnect();
     const again = await as(sp, 'bob');
     await again.hears(['people', ['ann', 'bob']]);
-    await new Promise((resolve) => setTimeout(resolve, 900));
+    await new Promise((resolve) => setTimeout(resolve, 2500));
     await nothingMore(ann, again);
     again.disconnect();
     await ann.hears(['offline', 'bob']);
