@@ -160,8 +160,14 @@ static void binary_message(struct session *session, const uint8_t *bytes, size_t
 static void base64_message(struct session *session, const char *text, size_t length)
 {
     size_t type = session_is_eio3(session) ? 2 : 1, size = length / 4 * 3 + 3, bytes;
-    uint8_t *binary = memory_new(size);
+    uint64_t left = socketio_left(session);
+    uint8_t *binary;
 
+    if (left < size && size - left > 6) { /* 3, and 3 for what is no base64 in it */
+        session_close(session, CLOSE_TOO_BIG);
+        return;
+    }
+    binary = memory_new(size);
     if (length < type || (type == 2 && text[1] != '4') ||
         sodium_base642bin(binary, size, text + type, length - type, NULL, &bytes, NULL,
                           sodium_base64_VARIANT_ORIGINAL) != 0)

@@ -353,6 +353,11 @@ static void assembly_free(struct assembly **assembly)
     free(a);
 }
 
+static uint64_t packet_bytes(const struct session *session)
+{
+    return session->worker->snapshot->config->limits_packet_bytes;
+}
+
 static void assembly_begin(struct session *session, const char *text, size_t length,
                            uint32_t attachments)
 {
@@ -402,10 +407,17 @@ void socketio_text(struct session *session, const char *text, size_t length)
         return;
     if (packet.attachments > 0 && !find_socket(session, packet.namespace, &n))
         session_close(session, CLOSE_BAD_PACKET); /* nothing is gathered for whoever is not in */
+    else if (packet.attachments > 0 && length > packet_bytes(session))
+        session_close(session, CLOSE_TOO_BIG);
     else if (packet.attachments > 0)
         assembly_begin(session, text, length, packet.attachments);
     else
         dispatch(session, &packet, session->worker->event, NULL);
+}
+
+uint64_t socketio_left(const struct session *session)
+{
+    return session->assembly ? packet_bytes(session) - session->assembly->bytes : UINT64_MAX;
 }
 
 void socketio_binary(struct session *session, const uint8_t *bytes, size_t length)
@@ -417,11 +429,11 @@ void socketio_binary(struct session *session, const uint8_t *bytes, size_t lengt
         session_close(session, CLOSE_BAD_PACKET);
         return;
     }
-    assembly->bytes += length;
-    if (assembly->bytes > session->worker->snapshot->config->limits_packet_bytes) {
+    if (length > socketio_left(session)) {
         session_close(session, CLOSE_TOO_BIG);
         return;
     }
+    assembly->bytes += length;
     assembly->attachment[assembly->arrived++] =
         (struct attachment){memory_copy(bytes, length), (uint32_t)length};
     if (assembly->arrived < assembly->expected)

@@ -9,6 +9,7 @@
 #include "common/memory.h"
 #include "common/sha1.h"
 #include "gateway/polling.h"
+#include "gateway/socketio.h"
 #include "gateway/worker.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@
 #define MAX_FRAGMENTS  1024 /* of one message */
 #define MAX_PINGS      256  /* answered of one read */
 #define MAX_CONTROL    125  /* bytes of a control frame's payload, see to it wslay does */
+#define BASE64_SLACK   8    /* its padding, `b` and `4`; and other packets, which are as short */
 #define UPGRADE_BYTES  7    /* of the frame of a `5` */
 #define UPGRADE_READS  64   /* of so many bytes at once */
 #define FIRST_CAPACITY 4096 /* of a message that does not come in one piece */
@@ -134,11 +136,23 @@ static bool is_deflated(const struct lease *lease, const struct wslay_frame_iocb
            (frame->opcode == OPCODE_TEXT || frame->opcode == OPCODE_BINARY);
 }
 
+/* How long the message in hand may be once it is expanded: an attachment, in base64 as well, may
+ * not overfill its packet. */
+static uint64_t longest(const struct lease *lease)
+{
+    uint64_t limit = lease->session->worker->snapshot->config->limits_max_payload;
+    uint64_t left = socketio_left(lease->session);
+
+    if (left < limit)
+        left += lease->opcode == OPCODE_TEXT ? left / 3 + BASE64_SLACK : 1;
+    return left < limit ? left : limit;
+}
+
 /* RFC 6455 §5.1, §5.2 and §5.4, as far as wslay leaves it to us: it has seen to lengths, and to
  * whole and short control frames. */
 static bool begin_frame(struct lease *lease, const struct wslay_frame_iocb *frame)
 {
-    uint64_t limit = lease->session->worker->snapshot->config->limits_max_payload;
+    uint64_t limit;
 
     lease->in_frame = true;
     lease->missing = frame->payload_length;
@@ -158,6 +172,7 @@ static bool begin_frame(struct lease *lease, const struct wslay_frame_iocb *fram
     }
     if (++lease->fragments > MAX_FRAGMENTS)
         return fail(lease, CLOSE_LIMIT);
+    limit = longest(lease);
     if (lease->is_deflated) /* what cannot be compressed gets a little longer */
         limit += limit / 256 + 64;
     if (lease->bytes + frame->payload_length > limit)
@@ -219,8 +234,7 @@ static bool complete(struct lease *lease, const uint8_t *bytes, size_t n)
 
     if (!lease->is_deflated)
         return deliver(lease, bytes, n);
-    result = deflate_expand(worker->deflate, bytes, n, worker->snapshot->config->limits_max_payload,
-                            &expanded, &length);
+    result = deflate_expand(worker->deflate, bytes, n, longest(lease), &expanded, &length);
     if (result == DEFLATE_OK)
         is_good = deliver(lease, expanded, length);
     else

@@ -50,6 +50,12 @@ void socketio_text(struct session *session, const char *text, size_t length)
         write_down(OPCODE_TEXT, text, length);
 }
 
+uint64_t socketio_left(const struct session *session)
+{
+    (void)session;
+    return UINT64_MAX;
+}
+
 void socketio_binary(struct session *session, const uint8_t *bytes, size_t length)
 {
     (void)session;

@@ -38,6 +38,12 @@ void socketio_text(struct session *session, const char *text, size_t length)
     session_send_packet(session, packet_new((struct span){"4", 1}, &piece, 1, NULL, 0));
 }
 
+uint64_t socketio_left(const struct session *session)
+{
+    (void)session;
+    return UINT64_MAX;
+}
+
 void socketio_binary(struct session *session, const uint8_t *bytes, size_t length)
 {
     session_send_packet(session, packet_new_frame(OPCODE_BINARY, bytes, length));

@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { instance, rawClient, tree, until } from '../lib.mjs';
+import { connect, frame } from './frames.mjs';
 import { ask, code, polling } from './wire.mjs';
 
 const text = fs.readFileSync(path.join(tree, 'tests/protocol/suite.rules'), 'utf8');
@@ -301,5 +302,27 @@ test('limits.packet_bytes is for an event with its attachments, to the byte', as
     for (const message of [packet, Buffer.alloc(2500), Buffer.alloc(rest)]) raw.send(message);
     await receives(raw, /^452-/, Buffer.alloc(2500), Buffer.alloc(rest));
     for (const message of [packet, Buffer.alloc(2500), Buffer.alloc(rest + 1)]) raw.send(message);
+    assert.equal((await raw.closed()).code, 1009);
+});
+
+test('limits.packet_bytes: an attachment that cannot fit is refused by what its frame promises, and base64 before it is decoded', async (t) => {
+    const sp = await start(t, { 'gateway.limits.packet_bytes': 5000, 'gateway.limits.max_payload': 4000 });
+    const packet = `452-["message",${placeholder(0)},${placeholder(1)}]`;
+    for (const [fits, last] of [[true, frame(2, 'x', { length: 2400 })], [false, frame(2, 'x', { length: 2501 })],
+        [false, Buffer.concat([frame(2, Buffer.alloc(2000), { fin: false }), frame(0, 'x', { length: 501 })])],
+        [true, frame(1, 'x', { length: 3200 })], [false, frame(1, 'x', { length: 3400 })]]) {
+        const raw = await connect(t, sp.port, '/socket.io/?EIO=4&transport=websocket');
+        raw.send(frame(1, '40'), frame(1, packet), frame(2, Buffer.alloc(2500)), last);
+        if (!fits) assert.equal(await raw.closeCode(), 1009);
+        else raw.socket.destroy();
+    }
+    const session = await poll(sp);
+    await session.post('40');
+    assert.equal((await session.post(`${packet}\x1eb${'A'.repeat(3600)}`)).status, 200);
+    assert.equal((await session.post(`b${'A'.repeat(3600)}`)).status, 200);
+    assert.equal(code(await session.get()), 1, 'it has ended');
+    const raw = await connected(sp);
+    raw.send(`451-["message","${'x'.repeat(3900)}",${placeholder(0)}]`);
+    raw.send(Buffer.alloc(1100));
     assert.equal((await raw.closed()).code, 1009);
 });
