@@ -27,7 +27,7 @@
  S(token_revocations,        "token.revocations",               FILE,     "/var/lib/sallyport/revocations.db", RESTART, "SQLite database of what was revoked; the gateway reads it") \
  S(login_database,           "login.database",                  FILE,     "/var/lib/sallyport/sallyport.db", RESTART, "SQLite database of the users") \
  S(login_audit,              "login.audit",                     FILE,     "",                                RESTART, "SQLite database of who did what; empty: audit.db beside login.database") \
- S(login_audit_rows,         "login.audit_rows",                COUNT,    "1000000",                         RESTART, "events kept in it, the last ones; 0: no limit") \
+ S(login_audit_rows,         "login.audit_rows",                COUNT,    "1000000",                         RESTART, "events kept in it, the last ones, half of them refusals; 0: no limit") \
  S(login_audit_age,          "login.audit_age",                 DURATION, "90d",                             RESTART, "how long events are kept in it; 0s: no limit") \
  S(login_listen,             "login.listen",                    TEXT,     "/run/sallyport/login.sock",       RESTART, "FastCGI socket: a path, or ADDRESS:PORT") \
  S(login_threads,            "login.threads",                   COUNT,    "8",                               RESTART, "requests served at once") \

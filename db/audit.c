@@ -6,10 +6,12 @@
 
 #include "db/connection.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #define PLACE_BYTES 16
+#define TRIM_ONE_IN 64
 
 /* IPv4 as IPv6 has it (RFC 4291 §2.5.5.2): all places are one line, and a network is a stretch of
  * it. */
@@ -68,17 +70,32 @@ static enum db_result add(struct database *database, const struct audit_event *e
     return database_write(database, statement);
 }
 
-static enum db_result trim(struct database *database, const struct audit_bounds *bounds,
-                           int64_t now_s)
+static enum db_result trim_by(struct database *database, enum audit_statement which, int64_t bound)
 {
-    sqlite3_stmt *statement = database->statements[AUDIT_TRIM];
+    sqlite3_stmt *statement = database->statements[which];
     enum db_result result;
 
     sqlite3_bind_int64(statement, 1, 2 * AUDIT_MOST_AT_ONCE);
-    sqlite3_bind_int64(statement, 2, bounds->rows ? bounds->rows : INT64_MAX);
-    sqlite3_bind_int64(statement, 3, bounds->age_s ? now_s - bounds->age_s : INT64_MIN);
+    sqlite3_bind_int64(statement, 2, bound);
     result = database_write(database, statement);
     return result == DB_NOT_FOUND ? DB_OK : result;
+}
+
+/* For some of the events, since it has to count them all. */
+static enum db_result trim(struct database *database, const struct audit_bounds *bounds, size_t n,
+                           int64_t now_s)
+{
+    enum db_result result = DB_OK;
+
+    if (randombytes_uniform(TRIM_ONE_IN) >= n)
+        return DB_OK;
+    if (bounds->age_s)
+        result = trim_by(database, AUDIT_TRIM_OLD, now_s - bounds->age_s);
+    if (bounds->rows && result == DB_OK)
+        result = trim_by(database, AUDIT_TRIM_ACCEPTED, bounds->rows / 2);
+    if (bounds->rows && result == DB_OK)
+        result = trim_by(database, AUDIT_TRIM_REFUSED, bounds->rows / 2);
+    return result;
 }
 
 static const char *text_of(sqlite3_stmt *row, int index)
@@ -139,7 +156,7 @@ enum db_result audit_write(struct database *database, const struct audit_event *
     for (size_t i = 0; i < n && result == DB_OK; i++)
         result = add(database, &events[i]);
     if (result == DB_OK)
-        result = trim(database, bounds, now_s);
+        result = trim(database, bounds, n, now_s);
     return database_end(database, result);
 }
 

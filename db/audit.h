@@ -30,14 +30,15 @@ bool audit_path(const struct config *config, char path[PATH_MAX], struct error *
 /* Made where it is missing.  NULL: error. */
 struct database *audit_open(const char *path, struct error *error);
 
-/* At most so many rows, and none older; 0: any. */
+/* About so many rows, of which half may be refusals and half the rest, and none much older; 0: any.
+ */
 struct audit_bounds {
     int64_t rows, age_s;
 };
 struct audit_bounds audit_bounds_of(const struct config *config);
 
-/* All of them or none, by their `at_s`; then the oldest go that are beyond the bounds: so many at a
- * time, that a clock which is wrong for a moment does not cost everything. */
+/* All of them or none; then now and then the oldest go that are beyond the bounds, so few at a time
+ * that a clock which is wrong for a moment does not cost everything. */
 #define AUDIT_MOST_AT_ONCE 1000
 enum db_result audit_write(struct database *database, const struct audit_event *events, size_t n,
                            const struct audit_bounds *bounds, int64_t now_s);

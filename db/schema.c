@@ -196,12 +196,18 @@ static const char *const audit_steps[] = {
     "  actor   TEXT,"
     "  detail  TEXT"
     ") STRICT;",
+    "CREATE INDEX events_accepted ON events (id) WHERE result = 'ok';"
+    "CREATE INDEX events_refused ON events (id) WHERE result <> 'ok';",
 };
 
 static const char *const audit_statements[AUDIT_STATEMENTS] = {
     [AUDIT_ADD]   = "INSERT INTO events (at_s, event, result, user, subject, address, place, actor, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    [AUDIT_TRIM]  = "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?1)"
-                    " AND (id <= (SELECT max(id) FROM events) - ?2 OR at_s < ?3)",
+    /* Apart, so that no attack drives out what is no refusal. */
+    [AUDIT_TRIM_ACCEPTED] = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE result = 'ok' ORDER BY id LIMIT"
+                            " (SELECT min(?1, max(0, count(*) - ?2)) FROM events WHERE result = 'ok'))",
+    [AUDIT_TRIM_REFUSED]  = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE result <> 'ok' ORDER BY id LIMIT"
+                            " (SELECT min(?1, max(0, count(*) - ?2)) FROM events WHERE result <> 'ok'))",
+    [AUDIT_TRIM_OLD]      = "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?1) AND at_s < ?2",
     [AUDIT_LIST]  = "SELECT * FROM (SELECT id, at_s, event, result, user, subject, address, actor, detail FROM events"
                     " WHERE ((?1 IS NULL AND ?2 IS NULL) OR user = ?1 OR subject = ?2)"
                     " AND (?3 IS NULL OR event = ?3 OR substr(event, 1, length(?3) + 1) = ?3 || ' ')"

@@ -87,7 +87,9 @@ enum revocations_statement {
 /* Who did what. */
 enum audit_statement {
     AUDIT_ADD,
-    AUDIT_TRIM,
+    AUDIT_TRIM_ACCEPTED,
+    AUDIT_TRIM_REFUSED,
+    AUDIT_TRIM_OLD,
     AUDIT_LIST,
     AUDIT_COUNT,
     AUDIT_PRUNE,

@@ -55,16 +55,12 @@ static int close_world(void **state)
     return 0;
 }
 
-static void write_with(struct world *world, struct audit_event event,
-                       const struct audit_bounds *bounds, int64_t now_s)
-{
-    event.result = event.result ? event.result : "ok";
-    assert_int_equal(audit_write(world->audit, &event, 1, bounds, now_s), DB_OK);
-}
-
 static void add(struct world *world, struct audit_event event)
 {
-    write_with(world, event, &(struct audit_bounds){0}, event.at_s);
+    const struct audit_bounds none = {0};
+
+    event.result = event.result ? event.result : "ok";
+    assert_int_equal(audit_write(world->audit, &event, 1, &none, event.at_s), DB_OK);
 }
 
 /* "AT EVENT USER;" of each. */
@@ -137,40 +133,58 @@ static void a_network_is_every_address_in_it_and_no_other(void **state)
     }
 }
 
-static void the_oldest_go_and_the_last_stay(void **state)
+/* So many that it is looked at for sure. */
+static void add_many(struct world *world, size_t n, const char *result,
+                     const struct audit_bounds *bounds, int64_t now_s)
+{
+    struct audit_event events[AUDIT_MOST_AT_ONCE];
+
+    assert_true(n >= 64 && n <= AUDIT_MOST_AT_ONCE);
+    for (size_t i = 0; i < n; i++)
+        events[i] = (struct audit_event){.at_s = now_s, .event = "login", .result = result};
+    assert_int_equal(audit_write(world->audit, events, n, bounds, now_s), DB_OK);
+}
+
+static int64_t count(struct world *world)
+{
+    int64_t n;
+
+    assert_int_equal(audit_count(world->audit, INT64_MAX, &n), DB_OK);
+    return n;
+}
+
+static void the_oldest_go_and_no_flood_of_refusals_drives_out_the_rest(void **state)
 {
     struct world *world = *state;
-    const struct audit_bounds rows = {.rows = 2}, age = {.age_s = DAY};
+    const struct audit_bounds rows = {.rows = 200}, age = {.age_s = DAY};
 
-    for (int i = 1; i <= 4; i++)
-        write_with(world, (struct audit_event){.at_s = i, .event = "login"}, &rows, i);
-    assert_found(world, (struct audit_query){0}, "3 login -;4 login -;");
-    write_with(world, (struct audit_event){.at_s = DAY + 4, .event = "login"}, &age, DAY + 4);
-    assert_found(world, (struct audit_query){0}, "4 login -;86404 login -;");
+    add(world, (struct audit_event){.at_s = 1, .event = "user add", .user = "ann"});
+    add(world, (struct audit_event){.at_s = 2, .event = "x", .result = "wrong password"});
+    for (int i = 0; i < 3; i++)
+        add_many(world, 1000, "wrong password", &rows, 3);
+    assert_int_equal(count(world), 101);
+    assert_found(world, (struct audit_query){.event = "user"}, "1 user add ann;");
+    assert_found(world, (struct audit_query){.event = "x"}, "");
+    add_many(world, 150, "ok", &rows, 4);
+    assert_int_equal(count(world), 200);
+    assert_found(world, (struct audit_query){.event = "user"}, "");
+    add_many(world, 64, "ok", &age, DAY + 4);
+    assert_int_equal(count(world), 164);
 }
 
 static void a_clock_that_is_wrong_for_a_moment_costs_only_some(void **state)
 {
     struct world *world = *state;
     const struct audit_bounds none = {0}, age = {.age_s = DAY};
-    int64_t n;
 
-    assert_int_equal(database_begin(world->audit), DB_OK);
-    for (int i = 0; i < 3 * AUDIT_MOST_AT_ONCE; i++) {
-        sqlite3_exec(world->audit->sqlite,
-                     "INSERT INTO events (at_s, event, result) VALUES (1000, 'login', 'ok')", NULL,
-                     NULL, NULL);
-    }
-    assert_int_equal(database_end(world->audit, DB_OK), DB_OK);
-    write_with(world, (struct audit_event){.at_s = 1000, .event = "x"}, &age, INT32_MAX);
-    assert_int_equal(audit_count(world->audit, INT64_MAX, &n), DB_OK);
-    assert_int_equal(n, AUDIT_MOST_AT_ONCE + 1);
-    write_with(world, (struct audit_event){.at_s = 1000, .event = "x"}, &none, 1000);
+    for (int i = 0; i < 3; i++)
+        add_many(world, 1000, "ok", &none, 1000);
+    add_many(world, 64, "ok", &age, INT32_MAX);
+    assert_int_equal(count(world), 1064);
     assert_int_equal(audit_prune(world->audit, 1000), DB_OK);
-    assert_int_equal(audit_count(world->audit, INT64_MAX, &n), DB_OK);
-    assert_int_equal(n, AUDIT_MOST_AT_ONCE + 2);
+    assert_int_equal(count(world), 1064);
     assert_int_equal(audit_prune(world->audit, 1001), DB_OK);
-    assert_found(world, (struct audit_query){0}, "");
+    assert_int_equal(count(world), 64);
 }
 
 static void note(struct recorder *recorder, const char *user)
@@ -226,7 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(an_event_is_found_by_what_it_says),
         IN_WORLD(a_network_is_every_address_in_it_and_no_other),
-        IN_WORLD(the_oldest_go_and_the_last_stay),
+        IN_WORLD(the_oldest_go_and_no_flood_of_refusals_drives_out_the_rest),
         IN_WORLD(a_clock_that_is_wrong_for_a_moment_costs_only_some),
         IN_WORLD(what_is_noted_is_written_before_the_end),
         IN_WORLD(what_does_not_fit_is_counted),
