@@ -135,3 +135,19 @@ test('an answer to a poll counts until its client has taken it, and no other is 
     await until(async () => (await session.post('6')).status === 400, 'the session that has lost a packet to end');
     assert.equal(await queued(), 0);
 });
+
+test('who takes nothing of an answer for request_timeout is closed', async (t) => {
+    const sp = await instance(t, { login: false, rules: 'namespace "/" { authenticate none; on "say" { emit others } }',
+        settings: { 'gateway.limits.max_payload': '16MiB', 'gateway.limits.queued_bytes': '32MiB', 'gateway.request_timeout': '1s' } });
+    const speaker = await sp.connected();
+    const session = await polling(sp, { path: '/socket.io/' });
+    await session.post('40');
+    await session.get();
+    const wire = dial(t, sp);
+    wire.socket.pause();
+    await wire.send(`GET ${session.url.slice(sp.url.length)} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    speaker.emit('say', 'x'.repeat(12 << 20));
+    await until(async () => (await session.post('6').catch(() => ({}))).status === 400, 'the session to end');
+    wire.socket.resume();
+    assert.doesNotMatch(await wire.end(), /x"\]$/);
+});
