@@ -365,14 +365,15 @@ static void ready(struct watch *watch, uint32_t events)
     if (visitor->tcp.fd < 0)
         return;
     visitor->has_shut |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    if (visitor->request.state == REQUEST_ARRIVING) {
+        look(visitor);
+        return;
+    }
+    visitor->has_more |= (events & ~(uint32_t)EPOLLOUT) != 0;
     if (visitor->request.state == REQUEST_WAITING && visitor->has_shut)
         lose(visitor);
     else if (visitor->unsent && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         send_unsent(visitor);
-    else if (visitor->request.state != REQUEST_ARRIVING)
-        visitor->has_more = true;
-    else
-        look(visitor);
 }
 
 /* Accepting. */

@@ -119,9 +119,10 @@ test('an answer to a poll counts until its client has taken it, and no other is 
     const second = await get();
     speaker.emit('say', 2);
     await until(async () => await queued() > held, 'what comes next to wait');
+    await first.send('GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n');
     second.socket.resume();
     first.socket.resume();
-    assert.match(await first.said(/x"\]$/), /42\["say",1,"x+"\]$/);
+    assert.match(await first.said(/"ready"\}$/), /42\["say",1,"x+"\]HTTP[^]*"ready"\}$/);
     await second.said(/42\["say",2\]$/);
     await until(async () => await queued() === 0, 'nothing to wait');
 
