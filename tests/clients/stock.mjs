@@ -87,7 +87,6 @@ async function scripted(t, site, version, way) {
     const ca = site.ca && fs.readFileSync(site.ca);
     const socket = await connect(t, site.url, version, site.token, { transports: transports[way], ca,
         reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 100 });
-    socket.off?.('error').off('connect_error');
     return {
         isAscii: version === '1.7' && way === 'polling',
         converses: async () => {
