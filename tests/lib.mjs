@@ -217,8 +217,7 @@ export async function instance(t, { settings = {}, rules: text, users, login = t
     must(program('sallyport'), ['init', '--dir', dir, '--listen', `127.0.0.1:${port}`, ...set]);
     if (text !== undefined) fs.writeFileSync(path.join(dir, 'relay.rules'), text);
     for (const [name, { password = 'correct horse', claims = {} }] of Object.entries(users ?? { ann: {} })) {
-        const claim = Object.entries(claims).flatMap(([key, value]) => ['--claim', `${key}=${value}`]);
-        must(program('sallyport'), ['-c', sp.config, 'user', 'add', name, '--password-stdin', ...claim],
+        must(program('sallyport'), ['-c', sp.config, 'user', 'add', name, '--password-stdin', '--claims', JSON.stringify(claims)],
             { input: `${password}\n` });
     }
 

@@ -83,7 +83,7 @@ test('what cannot be explained is said, and how it is used', async (t) => {
 });
 
 test('the gateway does what was explained', async (t) => {
-    const sp = await instance(t, { rules, login: false, users: { ann: { claims: { roles: 'admin' } } } });
+    const sp = await instance(t, { rules, login: false, users: { ann: { claims: { roles: ['admin'] } } } });
     const ann = sp.client({ token: sp.token('ann') });
     await Promise.all([next(ann, 'connect'), next(ann, 'on')]);
     const emissions = [['echo', [1], 'x'], ['say', 'a', 'b'], ['say', 1], ['nothing'], ['echo/', null, 1.5]];
@@ -93,7 +93,7 @@ test('the gateway does what was explained', async (t) => {
         ann.onAny(listener);
         heard.push(await new Promise((resolve) => ann.emit(...event, (...answer) => resolve(answer))));
         ann.offAny(listener);
-        const { stdout } = explainer(sp)(['--user', 'ann', '--claims', '{"roles":"admin"}', '--room', 'hall', '--set', 'visits=1',
+        const { stdout } = explainer(sp)(['--user', 'ann', '--claims', '{"roles":["admin"]}', '--room', 'hall', '--set', 'visits=1',
             event[0], ...event.slice(1).map((value) => JSON.stringify(value))]);
         const said = [...stdout.matchAll(/: 4[23]0?(\[.*\])$/gm)].map(([, json]) => JSON.parse(json));
         assert.deepEqual(said, heard);
