@@ -29,7 +29,7 @@ LDFLAGS := $(LINK) $(filter -fsanitize=%,$(OPTIMISE.$(FLAVOUR))) -pthread
 LIBS.common  := -lconfig -ljansson -ljwt -lcrypto -lsodium -lsystemd
 LIBS.db      := -lsqlite3
 LIBS.login   := -lfcgi
-LIBS.gateway := -lmicrohttpd -lwslay -lz
+LIBS.gateway := -lmicrohttpd -lwslay -lz -lcurl
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 floor   = $(filter-out %/main.c,$(wildcard $(1)/*.c))

@@ -26,6 +26,7 @@
 struct whole {
     struct config config; /* the part that everyone sees; first, so that one becomes the other */
     struct value values[SETTING_COUNT];
+    struct value issuers[CONFIG_MAX_ISSUERS][ISSUER_SETTING_COUNT];
 };
 
 /* Put file and line before what is already in `error`. */
@@ -109,10 +110,9 @@ static char **words_of(enum setting_type type, const config_setting_t *is)
     return text ? value_split(type, text) : NULL;
 }
 
-static bool read_setting(struct value values[], size_t setting, const config_setting_t *is,
+static bool read_setting(struct value *value, size_t setting, const config_setting_t *is,
                          const char *path, struct error *error)
 {
-    struct value *value = &values[setting];
     char written[80];
 
     value->words = words_of(setting_types[setting], is);
@@ -132,12 +132,64 @@ static size_t whole_name(const config_setting_t *is, char name[SETTING_NAME_BYTE
     const config_setting_t *group = config_setting_parent(is);
     size_t used = config_setting_is_root(group) ? 0 : whole_name(group, name);
 
-    snprintf(name + used, SETTING_NAME_BYTES - used, "%s%s", used ? "." : "",
-             config_setting_name(is));
+    if (config_setting_name(is)) /* what stands in a list has none */
+        snprintf(name + used, SETTING_NAME_BYTES - used, "%s%s", used ? "." : "",
+                 config_setting_name(is));
     return strlen(name);
 }
 
-static bool read_group(struct value values[], const config_setting_t *group, const char *path,
+static bool read_issuer(struct value values[], const config_setting_t *group, const char *path,
+                        struct error *error)
+{
+    for (unsigned i = 0; i < (unsigned)config_setting_length(group); i++) {
+        const config_setting_t *is = config_setting_get_elem(group, i);
+        char name[SETTING_NAME_BYTES];
+        size_t setting;
+        bool taken;
+
+        whole_name(is, name);
+        setting = setting_find(name);
+        taken = setting < SETTING_END
+                    ? read_setting(&values[setting - SETTING_COUNT], setting, is, path, error)
+                    : setting_not_found(name, config_setting_is_group(is), error);
+        if (!taken)
+            return error_at(error, path, config_setting_source_line(is));
+    }
+    for (size_t i = SETTING_COUNT; i < SETTING_END; i++) {
+        char **words = values[i - SETTING_COUNT].words;
+
+        if ((words && words[0] && *words[0]) || *setting_rows[i].standard || i == SETTING_issuer_ca)
+            continue;
+        error_set(error, "this issuer needs %s", setting_rows[i].name);
+        return error_at(error, path, config_setting_source_line(group));
+    }
+    return true;
+}
+
+static bool read_issuers(struct whole *whole, const config_setting_t *list, const char *path,
+                         struct error *error)
+{
+    unsigned n = (unsigned)config_setting_length(list);
+
+    if (n > CONFIG_MAX_ISSUERS) {
+        error_set(error, "there are more than %d issuers", CONFIG_MAX_ISSUERS);
+        return error_at(error, path, config_setting_source_line(list));
+    }
+    for (unsigned i = 0; i < n; i++) {
+        const config_setting_t *group = config_setting_get_elem(list, i);
+
+        if (!config_setting_is_group(group)) {
+            error_set(error, "issuers must be a list of groups: issuers = ( { issuer = … } );");
+            return error_at(error, path, config_setting_source_line(group));
+        }
+        if (!read_issuer(whole->issuers[i], group, path, error))
+            return false;
+    }
+    whole->config.n_issuers = n;
+    return true;
+}
+
+static bool read_group(struct whole *whole, const config_setting_t *group, const char *path,
                        struct error *error)
 {
     for (unsigned i = 0; i < (unsigned)config_setting_length(group); i++) {
@@ -147,14 +199,22 @@ static bool read_group(struct value values[], const config_setting_t *group, con
         bool taken;
 
         whole_name(is, name);
-        if (config_setting_is_group(is) && setting_is_group(name)) {
-            if (!read_group(values, is, path, error))
+        if (strcmp(name, "issuers") == 0 && config_setting_is_list(is)) {
+            if (!read_issuers(whole, is, path, error))
+                return false;
+            continue;
+        }
+        if (config_setting_is_group(is) && setting_is_group(name) && strcmp(name, "issuers") != 0) {
+            if (!read_group(whole, is, path, error))
                 return false;
             continue;
         }
         setting = setting_find(name);
-        taken = setting < SETTING_COUNT
-                    ? read_setting(values, setting, is, path, error)
+        taken = strcmp(name, "issuers") == 0
+                    ? error_set(error,
+                                "issuers must be a list of groups: issuers = ( { issuer = … } );")
+                : setting < SETTING_COUNT
+                    ? read_setting(&whole->values[setting], setting, is, path, error)
                     : setting_not_found(name, config_setting_is_group(is), error);
         if (!taken)
             return error_at(error, path, config_setting_source_line(is));
@@ -178,8 +238,9 @@ static const config_setting_t *first_of(const config_t *file, const char *name)
 {
     const config_setting_t *group = config_root_setting(file), *first = NULL;
 
-    while (group && config_setting_is_group(group)) {
-        const config_setting_t *found = config_setting_get_member(group, name);
+    while (group && (config_setting_is_group(group) || config_setting_is_list(group))) {
+        const config_setting_t *found =
+            config_setting_is_group(group) ? config_setting_get_member(group, name) : NULL;
         int members = config_setting_length(group);
 
         first = found ? found : first;
@@ -341,7 +402,7 @@ static bool make_absolute(struct value *value, const char *config_path, struct e
     const char *word = value->words[0];
     char *folder, *real, *file = NULL;
 
-    if (*word == '/' || *word == '\0')
+    if (*word == '/' || *word == '\0' || strncmp(word, "https://", 8) == 0)
         return true;
     while (strncmp(word, "./", 2) == 0)
         word += 2;
@@ -359,10 +420,12 @@ static bool make_absolute(struct value *value, const char *config_path, struct e
                              strerror(errno));
 }
 
-static bool complete(struct value values[], const char *path, struct error *error)
+/* `n` values of the rows from `first` on. */
+static bool complete_rows(struct value values[], size_t first, size_t n, const char *path,
+                          struct error *error)
 {
-    for (size_t i = 0; i < SETTING_COUNT; i++) {
-        struct value *value = &values[i];
+    for (size_t i = first; i < first + n; i++) {
+        struct value *value = &values[i - first];
 
         if (!value->words) {
             value->words = value_split(setting_types[i], setting_rows[i].standard);
@@ -376,8 +439,40 @@ static bool complete(struct value values[], const char *path, struct error *erro
     return true;
 }
 
-static void fill(struct config *config, const struct value values[])
+static bool complete(struct whole *whole, const char *path, struct error *error)
 {
+    for (size_t i = 0; i < whole->config.n_issuers; i++)
+        if (!complete_rows(whole->issuers[i], SETTING_COUNT, ISSUER_SETTING_COUNT, path, error))
+            return false;
+    return complete_rows(whole->values, 0, SETTING_COUNT, path, error);
+}
+
+/* Whose tokens and users are whose must never be a question. */
+static bool check_issuers(const struct config *config, struct error *error)
+{
+    for (size_t i = 0; i < config->n_issuers; i++) {
+        const struct config_issuer *one = &config->issuers[i];
+
+        if (strcmp(one->issuer_name, config->token_issuer) == 0)
+            return error_set(error, "issuers.issuer \"%s\" is our own, token.issuer",
+                             one->issuer_name);
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(one->issuer_name, config->issuers[k].issuer_name) == 0)
+                return error_set(error, "two issuers have the same issuers.issuer \"%s\"",
+                                 one->issuer_name);
+            if (strcmp(one->issuer_prefix, config->issuers[k].issuer_prefix) == 0)
+                return error_set(error, "two issuers have the same issuers.prefix \"%s\"",
+                                 one->issuer_prefix);
+        }
+    }
+    return true;
+}
+
+static void fill(struct whole *whole)
+{
+    struct config *config = &whole->config;
+    const struct value *values = whole->values;
+
 #define FIELD_TEXT(value)     (value).words[0]
 #define FIELD_FILE(value)     (value).words[0]
 #define FIELD_TEXTS(value)    (config_texts)(value).words
@@ -387,7 +482,13 @@ static void fill(struct config *config, const struct value values[])
 #define FIELD_DURATION(value) (value).number
 #define FILL(field, name, type, standard, when, help)                                              \
     config->field = FIELD_##type(values[SETTING_##field]);
+#define FILL_ISSUER(field, name, type, standard, when, help)                                       \
+    config->issuers[i].field = FIELD_##type(whole->issuers[i][SETTING_##field - SETTING_COUNT]);
     SETTINGS(FILL)
+    config->issuers = memory_zeroed(config->n_issuers + 1, sizeof *config->issuers);
+    for (size_t i = 0; i < config->n_issuers; i++) {
+        ISSUER_SETTINGS(FILL_ISSUER)
+    }
 }
 
 struct config *config_read(const char *path, struct error *error)
@@ -399,11 +500,18 @@ struct config *config_read(const char *path, struct error *error)
 
     config_init(&file);
     if (text && parse(&file, text, path, error) &&
-        read_group(whole->values, config_root_setting(&file), path, error) &&
-        complete(whole->values, path, error))
-        fill(config, whole->values);
+        read_group(whole, config_root_setting(&file), path, error) && complete(whole, path, error))
+        fill(whole);
     else
         config_free(&config);
+    if (config && !check_issuers(config, error)) {
+        unsigned line = 0;
+
+        if (config_lookup(&file, "issuers"))
+            line = config_setting_source_line(config_lookup(&file, "issuers"));
+        error_at(error, path, line);
+        config_free(&config);
+    }
     config_destroy(&file);
     free(text);
     return config;
@@ -415,8 +523,33 @@ void config_free(struct config **config)
 
     for (size_t i = 0; whole && i < SETTING_COUNT; i++)
         value_fini(&whole->values[i]);
+    for (size_t i = 0; whole && i < CONFIG_MAX_ISSUERS * ISSUER_SETTING_COUNT; i++)
+        value_fini(&whole->issuers[i / ISSUER_SETTING_COUNT][i % ISSUER_SETTING_COUNT]);
+    if (whole)
+        free(whole->config.issuers);
     free(whole);
     *config = NULL;
+}
+
+uint64_t config_longest_lifetime_ms(const struct config *config)
+{
+    uint64_t longest_ms = config->token_lifetime;
+
+    for (size_t i = 0; i < config->n_issuers; i++)
+        if (config->issuers[i].issuer_lifetime > longest_ms)
+            longest_ms = config->issuers[i].issuer_lifetime;
+    return longest_ms;
+}
+
+const struct config_issuer *config_issuer_of_user(const struct config *config, const char *user)
+{
+    for (size_t i = 0; i < config->n_issuers; i++) {
+        const char *prefix = config->issuers[i].issuer_prefix;
+
+        if (strncmp(user, prefix, strlen(prefix)) == 0)
+            return &config->issuers[i];
+    }
+    return NULL;
 }
 
 size_t config_settings(const struct setting **settings)
@@ -437,6 +570,24 @@ const char *config_source(const struct config *config, size_t setting)
     return source ? source : "default";
 }
 
+size_t config_issuer_settings(const struct setting **settings)
+{
+    *settings = setting_rows + SETTING_COUNT;
+    return ISSUER_SETTING_COUNT;
+}
+
+const char *config_show_issuer(const struct config *config, size_t issuer, size_t setting)
+{
+    return ((const struct whole *)config)->issuers[issuer][setting].shown;
+}
+
+const char *config_issuer_source(const struct config *config, size_t issuer, size_t setting)
+{
+    const char *source = ((const struct whole *)config)->issuers[issuer][setting].source;
+
+    return source ? source : "default";
+}
+
 bool config_render_assignment(const char *name, const char *value, char *out, size_t size,
                               struct error *error)
 {
@@ -444,7 +595,7 @@ bool config_render_assignment(const char *name, const char *value, char *out, si
     struct value read = {0};
     bool fits = false;
 
-    if (setting == SETTING_COUNT)
+    if (setting == SETTING_END)
         return setting_not_found(name, false, error);
     read.words = value_split(setting_types[setting], value);
     if (value_check(setting, &read, error)) {

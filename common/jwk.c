@@ -482,6 +482,16 @@ enum key_algorithm key_algorithm_find(const char *name, size_t length)
     return algorithm;
 }
 
+bool key_algorithm_fits(enum key_algorithm algorithm, const json_t *members)
+{
+    const char *type = json_string_value(json_object_get(members, "kty"));
+    const char *curve = json_string_value(json_object_get(members, "crv"));
+
+    return type && strcmp(type, algorithms[algorithm].type) == 0 &&
+           (!algorithms[algorithm].curve ||
+            (curve && strcmp(curve, algorithms[algorithm].curve) == 0));
+}
+
 const char *jwk_private_member(const json_t *members)
 {
     for (size_t i = 0; i < PRIVATE_MEMBERS; i++)

@@ -28,6 +28,9 @@ enum key_algorithm {
 const char *key_algorithm_name(enum key_algorithm algorithm);
 enum key_algorithm key_algorithm_find(const char *name, size_t length);
 
+/* May a JWK without `alg` be for this algorithm, by its `kty` and `crv`? */
+bool key_algorithm_fits(enum key_algorithm algorithm, const json_t *members);
+
 struct key {
     enum key_algorithm algorithm;
     char *id;                /* `kid`; NULL: it has no name yet */

@@ -28,6 +28,15 @@ struct keyring {
     struct key **keys;
 };
 
+static struct keyring *keyring_new(size_t n)
+{
+    struct keyring *keyring = memory_zeroed(1, sizeof *keyring);
+
+    atomic_init(&keyring->references, 1);
+    keyring->keys = memory_zeroed(n + 1, sizeof *keyring->keys);
+    return keyring;
+}
+
 /* jansson's lexer frees copies of what it reads: they must not stay readable. */
 static void make_jansson_wipe(void)
 {
@@ -151,6 +160,54 @@ static struct key *read_signing(const char *folder, const char *name, bool is_pr
     return key;
 }
 
+/* --- A set ---------------------------------------------------------------------------------- */
+
+/* Which of the algorithms the key is for.  KEY_ALGORITHMS: none. */
+static enum key_algorithm choose_algorithm(const json_t *members, const char *const *algorithms)
+{
+    const char *own = json_string_value(json_object_get(members, "alg"));
+
+    for (; *algorithms; algorithms++) {
+        enum key_algorithm algorithm = key_algorithm_find(*algorithms, strlen(*algorithms));
+
+        if (own ? strcmp(own, *algorithms) == 0 : key_algorithm_fits(algorithm, members))
+            return algorithm;
+    }
+    return KEY_ALGORITHMS;
+}
+
+/* Meant for something else than signatures by one of ours, which is nobody's mistake. */
+static bool is_elsewhere(const json_t *members, enum key_algorithm algorithm)
+{
+    const char *use = json_string_value(json_object_get(members, "use"));
+    const char *type = json_string_value(json_object_get(members, "kty"));
+
+    return (use && strcmp(use, "sig") != 0) ||
+           (algorithm == KEY_ALGORITHMS && (!type || strcmp(type, "oct") != 0));
+}
+
+/* False: it should not be there. */
+static bool take_member(struct keyring *keyring, json_t *members, const char *const *algorithms)
+{
+    enum key_algorithm algorithm = choose_algorithm(members, algorithms);
+    const char *kid = json_string_value(json_object_get(members, "kid"));
+    struct error error;
+    struct jwk jwk = {
+        .where = "", .kid = kid, .operation = "verify", .members = members, .error = &error};
+    struct key *key;
+
+    if (is_elsewhere(members, algorithm))
+        return true;
+    if (algorithm == KEY_ALGORITHMS || !kid || jwk_private_member(members) ||
+        keyring_find(keyring, kid))
+        return false;
+    json_object_set_new(members, "alg", json_string(key_algorithm_name(algorithm)));
+    key = key_from_jwk(&jwk);
+    if (key)
+        keyring->keys[keyring->n_keys++] = key;
+    return key;
+}
+
 /* --- Writing ------------------------------------------------------------------------------- */
 
 static bool write_half(const char *folder, const char *name, const struct key *key,
@@ -215,9 +272,7 @@ struct keyring *keyring_read(const char *folder, struct error *error)
         error_set(error, "%s: %s", folder, strerror(errno));
         return NULL;
     }
-    keyring = memory_zeroed(1, sizeof *keyring);
-    atomic_init(&keyring->references, 1);
-    keyring->keys = memory_zeroed((size_t)n + 1, sizeof *keyring->keys);
+    keyring = keyring_new((size_t)n);
     if (n == 0)
         error_set(error, "%s holds no key: there is no NAME.jwk in it", folder);
     if (n == 0 || !read_all(keyring, folder, files, n, error))
@@ -226,6 +281,53 @@ struct keyring *keyring_read(const char *folder, struct error *error)
         free(files[--n]);
     free(files);
     return keyring;
+}
+
+struct keyring *keyring_from_set(const char *where, const char *text, size_t bytes,
+                                 const char *const *algorithms, size_t *unfit, struct error *error)
+{
+    struct keyring *keyring = NULL;
+    json_error_t at;
+    json_t *set, *keys;
+
+    prepare();
+    *unfit = 0;
+    set = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &at);
+    keys = json_object_get(set, "keys");
+    if (!set)
+        error_set(error, "%s: line %d: is not JSON, or repeats a member", where, at.line);
+    else if (!json_is_array(keys))
+        error_set(error, "%s: is no JWK Set: it has no list \"keys\"", where);
+    else if (json_array_size(keys) > KEYRING_SET_MAX)
+        error_set(error, "%s: has %zu keys, %d are the most", where, json_array_size(keys),
+                  KEYRING_SET_MAX);
+    else
+        keyring = keyring_new(json_array_size(keys));
+    for (size_t i = 0; keyring && i < json_array_size(keys); i++)
+        *unfit += !take_member(keyring, json_array_get(keys, i), algorithms);
+    if (keyring && keyring->n_keys == 0) {
+        error_set(error, "%s: has no key that can be used", where);
+        keyring_put(&keyring);
+    }
+    json_decref(set);
+    return keyring;
+}
+
+struct keyring *keyring_read_set(const char *path, const char *const *algorithms, size_t *unfit,
+                                 struct error *error)
+{
+    char text[KEYFILE_MAX_BYTES];
+    struct stat status;
+    size_t bytes;
+
+    return keyfile_read(path, false, text, &bytes, &status, error)
+               ? keyring_from_set(path, text, bytes, algorithms, unfit, error)
+               : NULL;
+}
+
+size_t keyring_count(const struct keyring *keyring)
+{
+    return keyring->n_keys;
 }
 
 struct keyring *keyring_get(struct keyring *keyring)

@@ -21,6 +21,23 @@ struct keyring;
  */
 struct keyring *keyring_read(const char *folder, struct error *error);
 
+/*
+ * The keys of a JWK Set (RFC 7517 §5) that sign by one of `algorithms` (a NULL-ended list, of RS
+ * and ES); one without `alg` is taken for the first that fits it.  What is meant for something else
+ * is passed over; *unfit counts what should not be there: a key that is secret, private, weak,
+ * wrong or named like another.  NULL: error, also where no key is left or there are more than
+ * KEYRING_SET_MAX.  `where` is named in errors.
+ */
+#define KEYRING_SET_MAX 32
+struct keyring *keyring_from_set(const char *where, const char *text, size_t bytes,
+                                 const char *const *algorithms, size_t *unfit, struct error *error);
+
+/* The same from a file that nobody else may change. */
+struct keyring *keyring_read_set(const char *path, const char *const *algorithms, size_t *unfit,
+                                 struct error *error);
+
+size_t keyring_count(const struct keyring *keyring);
+
 /* A number that changes when the folder's keys, or the link to the signing one, do. */
 uint64_t keyring_stamp(const char *folder);
 

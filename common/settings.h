@@ -78,6 +78,19 @@
  S(limits_namespaces,        "gateway.limits.namespaces",       COUNT,    "16",                              RELOAD,  "namespaces one client is connected to at a time; 0: no limit") \
  S(limits_kept_bytes,        "gateway.limits.kept_bytes",       BYTES,    "64KiB",                           RELOAD,  "what one socket may keep in variables, and as much of CONNECT's payload") \
  S(limits_queued_bytes,      "gateway.limits.queued_bytes",     BYTES,    "4MiB",                            RELOAD,  "bytes a slow client may leave waiting before it is closed; 0: no limit")
+
+/* The same for one issuer in the list `issuers`; those whose default is empty, `ca` apart, must be set. */
+#define ISSUER_SETTINGS(S) \
+ S(issuer_name,              "issuers.issuer",                  TEXT,     "",                                RELOAD,  "`iss` of its tokens") \
+ S(issuer_audience,          "issuers.audience",                TEXTS,    "",                                RELOAD,  "`aud` of its tokens for us; a token must name one of them") \
+ S(issuer_algorithms,        "issuers.algorithms",              TEXTS,    "RS256 ES256",                     RELOAD,  "algorithms it may sign with, of RS and ES; a key that names none is taken for the first that fits it") \
+ S(issuer_jwks,              "issuers.jwks",                    FILE,     "",                                RELOAD,  "its public keys (RFC 7517, 5): an https:// URL, or the path of a file, which is read again at SIGHUP") \
+ S(issuer_ca,                "issuers.ca",                      FILE,     "",                                RELOAD,  "PEM file of the authorities that may vouch for the URL's server; empty: the system's") \
+ S(issuer_prefix,            "issuers.prefix",                  TEXT,     "",                                RELOAD,  "what stands before the names of its users: letters, digits, '.', '_' or '-', and a colon, which no name of ours has") \
+ S(issuer_user,              "issuers.user",                    TEXT,     "sub",                             RELOAD,  "claim that names the user") \
+ S(issuer_lifetime,          "issuers.lifetime",                DURATION, "24h",                             RELOAD,  "a token that is valid for longer, from `iat` to `exp`, is refused") \
+ S(issuer_refetch,           "issuers.refetch",                 DURATION, "30s",                             RELOAD,  "shortest time from one fetch to the next, for an unknown key or after a failure") \
+ S(issuer_patience,          "issuers.patience",                DURATION, "1h",                              RELOAD,  "how long its keys will do when they are due to be fetched and cannot be; then its tokens are refused")
 /* clang-format on */
 
 #endif

@@ -137,16 +137,17 @@ static bool decode_all(struct candidate *candidate, struct token *token)
 
 /*
  * `crit` and `b64` (RFC 7515 §4.1.11, RFC 7797) change what a signature means; nothing here knows
- * how. `typ` may be missing or JWT.  (RFC 9068's at+jwt is refused too: libjwt before 1.12 takes no
- * token that bears it, and both must judge alike.)
+ * how. `typ` may be missing or JWT; of other issuers also RFC 9068's at+jwt.  (Of our own it is
+ * refused: libjwt before 1.12 takes no token that bears it, and both must judge alike.)
  */
-static bool header_is_plain(const json_t *header)
+static bool header_is_plain(const json_t *header, bool is_ours)
 {
     const json_t *type = json_object_get(header, "typ"), *kid = json_object_get(header, "kid");
+    const char *word = type ? json_string_value(type) : "JWT";
 
-    return !json_object_get(header, "crit") && !json_object_get(header, "b64") &&
-           (!type || (json_is_string(type) && strcasecmp(json_string_value(type), "JWT") == 0)) &&
-           (!kid || json_is_string(kid)) && json_is_string(json_object_get(header, "alg"));
+    return !json_object_get(header, "crit") && !json_object_get(header, "b64") && word &&
+           (strcasecmp(word, "JWT") == 0 || (!is_ours && strcasecmp(word, "at+jwt") == 0)) &&
+           (kid ? json_is_string(kid) : is_ours) && json_is_string(json_object_get(header, "alg"));
 }
 
 /* The key is one of ours, and the algorithm is the key's: never the token's choice. */
@@ -160,8 +161,9 @@ static enum token_result choose_key(const struct keyring *keyring, struct candid
         return TOKEN_UNSIGNED;
     if (algorithm == KEY_ALGORITHMS)
         return TOKEN_WRONG_ALGORITHM;
-    candidate->key =
-        keyring_find(keyring, json_string_value(json_object_get(candidate->protected, "kid")));
+    if (keyring)
+        candidate->key =
+            keyring_find(keyring, json_string_value(json_object_get(candidate->protected, "kid")));
     if (!candidate->key)
         return TOKEN_UNKNOWN_KEY;
     return algorithm == candidate->key->algorithm ? TOKEN_OK : TOKEN_WRONG_ALGORITHM;
@@ -230,6 +232,25 @@ static bool read_name(const json_t *claims, const char *name, const char **value
     return *value && name_is_sound(*value);
 }
 
+/* Who the bearer is among all users, whoever issued the token. */
+static bool read_user(const struct token_policy *policy, struct token *token)
+{
+    const char *prefix = policy->prefix ? policy->prefix : "", *name;
+
+    if (!read_name(token->claims, policy->prefix ? policy->user : "sub", &name))
+        return false;
+    token->user = memory_new(strlen(prefix) + strlen(name) + 1);
+    strcpy(stpcpy(token->user, prefix), name);
+    return strlen(token->user) <= MAX_NAME_BYTES;
+}
+
+/* `jti`, which other issuers may leave out. */
+static bool read_id(const struct token_policy *policy, struct token *token)
+{
+    return read_name(token->claims, "jti", &token->id) ||
+           (policy->prefix && !json_object_get(token->claims, "jti"));
+}
+
 static bool is_audience(const json_t *value, const struct token_policy *policy)
 {
     for (const char *const *audience = policy->audiences; *audience; audience++)
@@ -269,8 +290,7 @@ static enum token_result check_claims(const struct token_policy *policy, int64_t
     if (!read_time(claims, "exp", &token->expires_s) ||
         !read_time(claims, "iat", &token->issued_s) ||
         (json_object_get(claims, "nbf") && !read_time(claims, "nbf", &not_before_s)) ||
-        !read_name(claims, "sub", &token->subject) || !read_name(claims, "jti", &token->id) ||
-        (issuer && !json_is_string(issuer)))
+        !read_user(policy, token) || !read_id(policy, token) || (issuer && !json_is_string(issuer)))
         return TOKEN_MALFORMED;
     /* In this order clients of socketio-jwt hear of them. */
     if (not_before_s > now_s || token->issued_s > now_s + 1)
@@ -282,7 +302,30 @@ static enum token_result check_claims(const struct token_policy *policy, int64_t
         return audience;
     if (!issuer || strcmp(json_string_value(issuer), policy->issuer) != 0)
         return TOKEN_WRONG_ISSUER;
+    if (policy->prefix && token->expires_s - token->issued_s > policy->longest_s)
+        return TOKEN_TOO_LONG;
     return TOKEN_OK;
+}
+
+/* Whose token it says it is.  NULL: ours, or nobody's, which check_claims finds out. */
+static const struct token_issuer *find_issuer(const struct token_issuer *others, size_t n,
+                                              const json_t *claims)
+{
+    const char *name = json_string_value(json_object_get(claims, "iss"));
+
+    for (size_t i = 0; name && i < n; i++)
+        if (strcmp(others[i].policy.issuer, name) == 0)
+            return &others[i];
+    return NULL;
+}
+
+/* Nobody but the issuer itself gives the names that begin with its prefix. */
+static bool is_name_of_other(const struct token_issuer *others, size_t n, const char *user)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(user, others[i].policy.prefix, strlen(others[i].policy.prefix)) == 0)
+            return true;
+    return false;
 }
 
 static json_t *audience_claim(const struct token_policy *policy)
@@ -370,17 +413,32 @@ static char *sign(const struct key *key, const char *claims, struct error *error
 enum token_result token_verify(const struct keyring *keyring, const struct token_policy *policy,
                                const char *text, size_t bytes, int64_t now_s, struct token *token)
 {
+    const struct token_issuer *from;
+
+    return token_verify_any(keyring, policy, NULL, 0, text, bytes, now_s, token, &from);
+}
+
+enum token_result token_verify_any(const struct keyring *keyring, const struct token_policy *policy,
+                                   const struct token_issuer *others, size_t n, const char *text,
+                                   size_t bytes, int64_t now_s, struct token *token,
+                                   const struct token_issuer **from)
+{
     struct candidate candidate = {.key = NULL};
     enum token_result result = TOKEN_MALFORMED;
 
+    *from = NULL;
     memset(token, 0, sizeof *token);
-    if (split(text, bytes, &candidate) && decode_all(&candidate, token) &&
-        header_is_plain(candidate.protected))
-        result = choose_key(keyring, &candidate);
+    if (split(text, bytes, &candidate) && decode_all(&candidate, token)) {
+        *from = find_issuer(others, n, token->claims);
+        if (header_is_plain(candidate.protected, !*from))
+            result = choose_key(*from ? (*from)->keyring : keyring, &candidate);
+    }
     if (result == TOKEN_OK && !signature_holds(&candidate, text, bytes))
         result = TOKEN_BAD_SIGNATURE;
     if (result == TOKEN_OK)
-        result = check_claims(policy, now_s, token);
+        result = check_claims(*from ? &(*from)->policy : policy, now_s, token);
+    if (result == TOKEN_OK && !*from && is_name_of_other(others, n, token->user))
+        result = TOKEN_WRONG_ISSUER;
     json_decref(candidate.protected);
     if (result != TOKEN_OK)
         token_fini(token);
@@ -391,6 +449,7 @@ void token_fini(struct token *token)
 {
     json_decref(token->claims);
     free(token->payload);
+    free(token->user);
     memset(token, 0, sizeof *token);
 }
 
@@ -408,6 +467,7 @@ const char *token_message(enum token_result result, const struct token_policy *p
         [TOKEN_NOT_YET] = "jwt not active",
         [TOKEN_WRONG_ISSUER] = "jwt issuer invalid. expected: ",
         [TOKEN_WRONG_AUDIENCE] = "jwt audience invalid. expected: ",
+        [TOKEN_TOO_LONG] = "jwt lifetime too long",
     };
     size_t length = (size_t)snprintf(text, size, "%s%s", messages[result],
                                      result == TOKEN_WRONG_ISSUER ? policy->issuer : "");

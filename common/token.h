@@ -25,8 +25,10 @@ enum token_result {
     TOKEN_EXPIRED,         /* "jwt expired" */
     TOKEN_NOT_YET, /* "jwt not active": `nbf`, or `iat` by more than a second, in the future; what
                       is issued right after a revocation is dated to the next second */
-    TOKEN_WRONG_ISSUER,   /* "jwt issuer invalid. expected: X" */
+    TOKEN_WRONG_ISSUER,   /* "jwt issuer invalid. expected: X"; also a token of ours for a user
+                             whose name only another issuer may give */
     TOKEN_WRONG_AUDIENCE, /* "jwt audience invalid. expected: X or Y" */
+    TOKEN_TOO_LONG, /* "jwt lifetime too long": another issuer's, valid for more than we accept */
     TOKEN_RESULTS
 };
 
@@ -34,13 +36,24 @@ enum token_result {
 struct token_policy {
     const char *issuer;           /* `iss` must equal it */
     const char *const *audiences; /* NULL-ended; `aud` (a string or a list) must name one */
+    /* Where another than ourselves issues them; else NULL and 0. */
+    const char *prefix; /* of the names of its users */
+    const char *user;   /* the claim that names the user */
+    int64_t longest_s;  /* from `iat` to `exp` */
+};
+
+/* Somebody else whose tokens are accepted. */
+struct token_issuer {
+    struct token_policy policy;
+    struct keyring *keyring; /* borrowed; NULL: its keys are not known now */
 };
 
 struct token {
     json_t *claims; /* the whole payload */
     char *payload;  /* its text as it came, NUL-ended */
     size_t payload_bytes;
-    const char *subject, *id;    /* `sub` and `jti`: non-empty strings, borrowed from claims */
+    char *user;                  /* `sub`; or the prefix and the claim that names the user */
+    const char *id;              /* `jti`, borrowed from claims; NULL: another issuer gave none */
     int64_t expires_s, issued_s; /* `exp`; `iat` */
 };
 
@@ -50,6 +63,17 @@ struct token {
  */
 enum token_result token_verify(const struct keyring *keyring, const struct token_policy *policy,
                                const char *text, size_t bytes, int64_t now_s, struct token *token);
+
+/*
+ * The same where `n` others may have issued it: a token's `iss` decides whose keys are looked at,
+ * and no key serves two issuers.  Of others `kid`, the claim that names the user, `exp` and `iat`
+ * are demanded.  *from is set also when the token is refused: the issuer in question, NULL:
+ * ourselves.
+ */
+enum token_result token_verify_any(const struct keyring *keyring, const struct token_policy *policy,
+                                   const struct token_issuer *others, size_t n, const char *text,
+                                   size_t bytes, int64_t now_s, struct token *token,
+                                   const struct token_issuer **from);
 void token_fini(struct token *token);
 
 /*

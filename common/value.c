@@ -5,6 +5,7 @@
  */
 #include "common/value.h"
 
+#include "common/jwk.h"
 #include "common/log.h"
 #include "common/memory.h"
 #include "common/net.h"
@@ -27,10 +28,10 @@
 #define WHEN_RELOAD                                  true
 #define WHEN_RESTART                                 false
 #define ROW(field, name, type, standard, when, help) {name, #type, standard, help, WHEN_##when},
-const struct setting setting_rows[] = {SETTINGS(ROW)};
+const struct setting setting_rows[] = {SETTINGS(ROW) ISSUER_SETTINGS(ROW)};
 
 #define ROW_TYPE(field, name, type, standard, when, help) TYPE_##type,
-const enum setting_type setting_types[] = {SETTINGS(ROW_TYPE)};
+const enum setting_type setting_types[] = {SETTINGS(ROW_TYPE) ISSUER_SETTINGS(ROW_TYPE)};
 
 struct unit {
     const char *name;
@@ -80,6 +81,9 @@ static const struct {
     {SETTING_limits_max_payload, KIB, 64 * MIB},
     {SETTING_limits_packet_bytes, KIB, GIB},
     {SETTING_limits_attachments, 0, 256},
+    {SETTING_issuer_lifetime, 1000, 3650 * DAYS},
+    {SETTING_issuer_refetch, 1000, HOURS},
+    {SETTING_issuer_patience, 1000, 30 * DAYS},
 };
 
 static const char *last_part(const char *name)
@@ -107,7 +111,7 @@ static void find_nearest(const char *name, bool group, char nearest[SETTING_NAME
     unsigned best = UINT_MAX;
 
     nearest[0] = '\0';
-    for (size_t i = 0; i < SETTING_COUNT; i++) {
+    for (size_t i = 0; i < SETTING_END; i++) {
         const char *end = setting_rows[i].name;
         char candidate[SETTING_NAME_BYTES];
 
@@ -276,6 +280,36 @@ static bool check_cookie(size_t setting, const char *name, struct error *error)
            must_be(setting, "a cookie's name", name, error);
 }
 
+/* Another's secret would let us sign as them, and them as anybody. */
+static bool check_algorithm(size_t setting, const char *word, struct error *error)
+{
+    enum key_algorithm algorithm = key_algorithm_find(word, strlen(word));
+
+    return (algorithm >= KEY_RS256 && algorithm < KEY_ALGORITHMS) ||
+           must_be(setting, "RS256, RS384, RS512, ES256, ES384 or ES512", word, error);
+}
+
+static bool check_jwks(size_t setting, const char *word, struct error *error)
+{
+    const char *scheme = strstr(word, "://");
+
+    if (!scheme || (strncmp(word, "https://", 8) == 0 && word[8] && word[8] != '/' &&
+                    !word[strcspn(word, " @#\"<>\\^`{|}")]))
+        return true;
+    return must_be(setting, "an https:// URL without a user or a fragment, or a path", word, error);
+}
+
+/* The colon keeps them apart from our own users (user_name_is_valid). */
+static bool check_prefix(size_t setting, const char *word, struct error *error)
+{
+    size_t length =
+        strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+    return (length >= 1 && length <= 32 && strcmp(word + length, ":") == 0) ||
+           must_be(setting, "1 to 32 letters, digits, '.', '_' or '-' and a colon, as \"example:\"",
+                   word, error);
+}
+
 /* What a type cannot say. */
 static bool check_meaning(size_t setting, char **words, struct error *error)
 {
@@ -289,6 +323,11 @@ static bool check_meaning(size_t setting, char **words, struct error *error)
     case SETTING_log_level:
         return log_level_find(words[0], &level) ||
                must_be(setting, "error, warning, info or debug", words[0], error);
+    case SETTING_issuer_algorithms:
+        for (char **word = words; *word; word++)
+            if (!check_algorithm(setting, *word, error))
+                return false;
+        __attribute__((fallthrough));
     case SETTING_token_audience:
         return words[0] ||
                error_set(error, "%s must name at least one", setting_rows[setting].name);
@@ -317,6 +356,10 @@ static bool check_meaning(size_t setting, char **words, struct error *error)
             if (!net_network_parse(*words, &network, &reason))
                 return error_set(error, "%s: %.900s", setting_rows[setting].name, reason.text);
         return true;
+    case SETTING_issuer_jwks:
+        return check_jwks(setting, words[0], error);
+    case SETTING_issuer_prefix:
+        return !words[0][0] || check_prefix(setting, words[0], error);
     default:
         return true;
     }
@@ -342,7 +385,7 @@ size_t setting_find(const char *name)
 {
     size_t i = 0;
 
-    while (i < SETTING_COUNT && strcmp(setting_rows[i].name, name) != 0)
+    while (i < SETTING_END && strcmp(setting_rows[i].name, name) != 0)
         i++;
     return i;
 }
@@ -351,7 +394,7 @@ bool setting_is_group(const char *name)
 {
     size_t length = strlen(name);
 
-    for (size_t i = 0; i < SETTING_COUNT; i++)
+    for (size_t i = 0; i < SETTING_END; i++)
         if (strncmp(setting_rows[i].name, name, length) == 0 && setting_rows[i].name[length] == '.')
             return true;
     return false;

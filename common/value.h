@@ -7,7 +7,13 @@
 
 /* SETTING_gateway_listen and so on: places in the table. */
 #define VALUE_ID(field, name, type, standard, when, help) SETTING_##field,
-enum { SETTINGS(VALUE_ID) SETTING_COUNT };
+/* After SETTING_COUNT follow those of one issuer. */
+enum {
+    SETTINGS(VALUE_ID) SETTING_COUNT,
+    SETTING_LAST = SETTING_COUNT - 1,
+    ISSUER_SETTINGS(VALUE_ID) SETTING_END
+};
+#define ISSUER_SETTING_COUNT (SETTING_END - SETTING_COUNT)
 #undef VALUE_ID
 
 /* Room for the longest name, its NUL included. */
@@ -23,10 +29,10 @@ enum setting_type {
     TYPE_DURATION
 };
 
-extern const struct setting setting_rows[SETTING_COUNT];
-extern const enum setting_type setting_types[SETTING_COUNT];
+extern const struct setting setting_rows[SETTING_END];
+extern const enum setting_type setting_types[SETTING_END];
 
-/* The place of a name; SETTING_COUNT: none. */
+/* The place of a name; SETTING_END: none. */
 size_t setting_find(const char *name);
 bool setting_is_group(const char *name);
 

@@ -54,7 +54,7 @@ bool user_name_is_valid(const char *name, size_t bytes)
         return false;
     for (size_t i = 0, length; i < bytes; i += length) {
         length = decode(at + i, bytes - i, &point);
-        if (length == 0 || is_control(point) || (i == 0 && is_space(point)))
+        if (length == 0 || is_control(point) || point == ':' || (i == 0 && is_space(point)))
             return false;
     }
     return !is_space(point);

@@ -7,8 +7,9 @@
 #include <stddef.h>
 
 /*
- * The users.  A name is 1 to USER_NAME_MAX_BYTES of UTF-8 without control characters or white
- * space at its ends, compared byte by byte.  An id is never used again.
+ * The users.  A name is 1 to USER_NAME_MAX_BYTES of UTF-8 without control characters, white space
+ * at its ends, or a colon, which every user of another issuer has in theirs (and HTTP's Basic
+ * forbids, RFC 7617 §2); compared byte by byte.  An id is never used again.
  */
 #define USER_NAME_MAX_BYTES 128
 

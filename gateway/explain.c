@@ -232,7 +232,7 @@ static bool read_token(struct printer *p, const struct snapshot *snapshot)
 
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
         length--;
-    result = gate_check(snapshot, NULL, (struct span){text, (uint32_t)length}, clock_wall_s(),
+    result = gate_check(snapshot, NULL, NULL, (struct span){text, (uint32_t)length}, clock_wall_s(),
                         &identity);
     sodium_memzero(text, sizeof text);
     if (result != TOKEN_OK) {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLAIM_SIZE 256 /* token.c lets a `sub` or `jti` be 255 bytes */
+#define CLAIM_SIZE 256 /* token.c lets a user or `jti` be 255 bytes */
 
 /* Where a claim's value is in the payload: a payload is shorter than a token. */
 struct claim_slot {
@@ -32,22 +32,40 @@ static void fill_slot(const struct identity *identity, const struct rules_claim 
     slot->type = (uint8_t)value.type;
 }
 
-static struct identity *identity_new(const struct token *token, const struct snapshot *snapshot)
+/* The user's name as a JSON string: of our own tokens `sub`, where it stands in the payload. */
+static struct span write_user(struct identity *identity, const char *user)
 {
     static const struct span sub = {"sub", 3};
-    size_t bytes = token->payload_bytes;
-    struct identity *identity = memory_new(sizeof *identity + bytes);
-    struct json_value user;
+    struct json_value value;
+    char *end = identity->payload + identity->payload_bytes;
 
-    assert(bytes <= TOKEN_MAX_BYTES);
+    if (!user) {
+        assert(scan_member((struct span){identity->payload, identity->payload_bytes}, &sub, 1,
+                           &value));
+        return value.text;
+    }
+    memcpy(end, user, strlen(user));
+    return (struct span){end, (uint32_t)strlen(user)};
+}
+
+static struct identity *identity_new(const struct token *token, const struct token_issuer *from,
+                                     const struct snapshot *snapshot)
+{
+    size_t bytes = token->payload_bytes;
+    json_t *name = from ? json_string(token->user) : NULL;
+    char *user = name ? json_dumps(name, JSON_ENCODE_ANY) : NULL;
+    struct identity *identity = memory_new(sizeof *identity + bytes + (user ? strlen(user) : 0));
+
+    assert(bytes <= TOKEN_MAX_BYTES && !from == !user);
     *identity = (struct identity){.references = 1,
                                   .expires_s = token->expires_s,
                                   .issued_s = token->issued_s,
                                   .payload_bytes = (uint32_t)bytes};
     memcpy(identity->payload, token->payload, bytes);
-    assert(scan_member((struct span){identity->payload, identity->payload_bytes}, &sub, 1, &user));
-    identity->user = user.text;
+    identity->user = write_user(identity, user);
     identity_adopt(identity, snapshot);
+    json_decref(name);
+    free(user);
     return identity;
 }
 
@@ -70,8 +88,10 @@ static size_t decode_query(const char *at, const char *end, char *out)
 }
 
 gate_result gate_check(const struct snapshot *snapshot, const struct revoked *revoked,
-                       struct span text, int64_t now_s, struct identity **identity)
+                       const struct issuers *issuers, struct span text, int64_t now_s,
+                       struct identity **identity)
 {
+    const struct token_issuer *from;
     struct token token;
     gate_result result;
 
@@ -79,39 +99,41 @@ gate_result gate_check(const struct snapshot *snapshot, const struct revoked *re
     if (!text.length)
         return GATE_NO_TOKEN;
     result =
-        token_verify(snapshot->keyring, &snapshot->policy, text.at, text.length, now_s, &token);
+        token_verify_any(snapshot->keyring, &snapshot->policy, issuers ? issuers->issuer : NULL,
+                         issuers ? issuers->n : 0, text.at, text.length, now_s, &token, &from);
+    if (result == TOKEN_UNKNOWN_KEY && from && issuers_want(issuers, from))
+        return GATE_UNAVAILABLE;
     if (result != TOKEN_OK)
         return result;
     if (revoked && revoked_is_stale(revoked))
         result = GATE_UNAVAILABLE;
-    else if (revoked && revoked_covers(revoked, token.subject, token.id, token.issued_s))
+    else if (revoked &&
+             revoked_covers(revoked, token.user, token.id ? token.id : "", token.issued_s))
         result = GATE_REVOKED;
     else
-        *identity = identity_new(&token, snapshot);
+        *identity = identity_new(&token, from, snapshot);
     token_fini(&token);
     return result;
 }
 
-/* A claim that token.c bounds and knows to be a string. */
-static void decode_claim(const struct identity *identity, const char *name, char text[CLAIM_SIZE])
+/* What token.c bounds and knows to be a string. */
+static void decode_name(struct span json, char text[CLAIM_SIZE])
 {
-    struct span path = {name, (uint32_t)strlen(name)};
-    struct json_value value;
-    ptrdiff_t length;
+    ptrdiff_t length = scan_decode_string(json, text, CLAIM_SIZE - 1);
 
-    assert(
-        scan_member((struct span){identity->payload, identity->payload_bytes}, &path, 1, &value));
-    length = scan_decode_string(value.text, text, CLAIM_SIZE - 1);
     assert(length >= 0);
     text[length] = '\0';
 }
 
 bool identity_is_revoked(const struct identity *identity, const struct revoked *revoked)
 {
-    char user[CLAIM_SIZE], jti[CLAIM_SIZE];
+    static const struct span path = {"jti", 3};
+    char user[CLAIM_SIZE], jti[CLAIM_SIZE] = "";
+    struct json_value value;
 
-    decode_claim(identity, "sub", user);
-    decode_claim(identity, "jti", jti);
+    decode_name(identity->user, user);
+    if (scan_member((struct span){identity->payload, identity->payload_bytes}, &path, 1, &value))
+        decode_name(value.text, jti);
     return revoked_covers(revoked, user, jti, identity->issued_s);
 }
 
@@ -195,8 +217,8 @@ static bool is_same_claim(const struct identity *a, const struct identity *b, st
 
 bool identity_is_same_user(const struct identity *a, const struct identity *b)
 {
-    return is_same_claim(a, b, (struct span){"iss", 3}) &&
-           is_same_claim(a, b, (struct span){"sub", 3});
+    return is_same_claim(a, b, (struct span){"iss", 3}) && a->user.length == b->user.length &&
+           memcmp(a->user.at, b->user.at, a->user.length) == 0;
 }
 
 struct identity *identity_get(struct identity *identity)

@@ -1,6 +1,7 @@
 #ifndef GATEWAY_GATE_H
 #define GATEWAY_GATE_H
 
+#include "gateway/issuers.h"
 #include "gateway/revoked.h"
 #include "gateway/snapshot.h"
 
@@ -13,11 +14,11 @@ struct identity {
     uint32_t references;
     uint32_t snapshot; /* serial of the one whose rules name the slots' claims */
     int64_t expires_s, issued_s;
-    struct span user; /* `sub`, a JSON string, inside payload */
+    struct span user; /* their name, a JSON string in what follows */
     uint32_t payload_bytes;
     uint16_t n_claims;
     struct claim_slot *slot; /* of each claim that the rules name; NULL: they name none */
-    char payload[];          /* the claims as they came */
+    char payload[];          /* the claims as they came; of another issuer, then the user */
 };
 
 /* What a handshake or a CONNECT brought.  A gate_result below TOKEN_RESULTS is an enum
@@ -44,9 +45,14 @@ enum gate_source {
     SOURCE_QUERY = 8
 };
 
-/* `revoked` NULL: none is.  TOKEN_OK: *identity is the caller's reference. */
+/*
+ * `revoked` NULL: none is.  `issuers` NULL: none but we.  TOKEN_OK: *identity is the caller's
+ * reference.  Where another issuer's key is not known and may be new, its keys are asked for, and
+ * the answer is GATE_UNAVAILABLE: the client may come again.
+ */
 gate_result gate_check(const struct snapshot *snapshot, const struct revoked *revoked,
-                       struct span token, int64_t now_s, struct identity **identity);
+                       const struct issuers *issuers, struct span token, int64_t now_s,
+                       struct identity **identity);
 
 /* Has its token been revoked since? */
 bool identity_is_revoked(const struct identity *identity, const struct revoked *revoked);
@@ -70,7 +76,7 @@ char *gate_query_object(struct span query);
  */
 struct span gate_token(struct span object, char *buffer, size_t size);
 
-/* Are both of the same `iss` and `sub`? */
+/* Are both of the same `iss` and name? */
 bool identity_is_same_user(const struct identity *a, const struct identity *b);
 
 struct identity *identity_get(struct identity *identity);

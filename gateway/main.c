@@ -22,6 +22,7 @@
 #define REQUESTS_SHARE       8    /* one descriptor in so many is kept for requests */
 #define LOOK_MS              20   /* after so long a revocation is noticed */
 #define SLOW_LOOK_MS         1000 /* and everything else */
+#define BUSY_LOOK_MS         5    /* while another issuer's keys are fetched */
 #define MAX_DESCRIPTORS      (UINT64_C(1) << 24)
 
 static const char usage[] =
@@ -327,19 +328,23 @@ static void look_at_keys(struct gateway *gateway, struct snapshot **running, uin
     log_info("the keys are read anew");
 }
 
-/* The main thread's days: signals, revocations, and now and then a look at the keys and systemd's
- * watchdog. */
+/* The main thread's days: signals, revocations, other issuers' keys, and now and then a look at our
+ * own and systemd's watchdog. */
 static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const char *path,
-                      const sigset_t *signals, struct revocation_watch *revocations)
+                      const sigset_t *signals, struct revocation_watch *revocations,
+                      struct issuers_watch *issuers)
 {
-    static const struct timespec look = {.tv_nsec = LOOK_MS * 1000000};
+    static const struct timespec look = {.tv_nsec = LOOK_MS * 1000000},
+                                 busy_look = {.tv_nsec = BUSY_LOOK_MS * 1000000};
     uint64_t watchdog_ms = daemon_watchdog_ms(), stamp = (*snapshot)->keys_stamp;
     uint64_t slow_ms = watchdog_ms && watchdog_ms < SLOW_LOOK_MS ? watchdog_ms : SLOW_LOOK_MS;
     uint64_t slow_at_ms = clock_monotonic_ms();
 
     for (;;) {
-        int signal_number = sigtimedwait(signals, NULL, &look);
+        bool is_busy = issuers_watch_is_busy(issuers);
+        int signal_number = sigtimedwait(signals, NULL, is_busy ? &busy_look : &look);
         bool is_slow_due = clock_monotonic_ms() >= slow_at_ms;
+        const struct snapshot *before = *snapshot;
 
         if (signal_number == SIGTERM || signal_number == SIGINT)
             return signal_number;
@@ -349,9 +354,14 @@ static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const
             reload(gateway, snapshot, path);
             daemon_ready();
         }
+        if (is_slow_due)
+            look_at_keys(gateway, snapshot, &stamp);
+        if (*snapshot != before)
+            issuers_watch_adopt(issuers, *snapshot);
+        if (issuers_watch_turn(issuers) || *snapshot != before)
+            gateway_know(gateway, issuers_watch_known(issuers));
         if (!is_slow_due)
             continue;
-        look_at_keys(gateway, snapshot, &stamp);
         slow_at_ms = clock_monotonic_ms() + slow_ms;
         if (watchdog_ms && gateway_is_turning(gateway))
             daemon_alive();
@@ -362,6 +372,7 @@ static int serve(struct snapshot **snapshot, const char *path)
 {
     struct gateway gateway = {.listen_fd = -1};
     struct revocation_watch revocations;
+    struct issuers_watch *issuers = issuers_watch_new(*snapshot);
     struct error error;
     char where[256];
     sigset_t signals;
@@ -378,16 +389,18 @@ static int serve(struct snapshot **snapshot, const char *path)
         gateway.listen_fd = listen_or_activated((*snapshot)->config, &is_ours, &error);
     if (gateway.listen_fd < 0 ||
         !revocation_watch_open(&revocations, (*snapshot)->config, &error) ||
-        !gateway_init(&gateway, *snapshot, revocations.known, &error) ||
+        !gateway_init(&gateway, *snapshot, revocations.known, issuers_watch_known(issuers),
+                      &error) ||
         !gateway_start(&gateway, &error)) {
         log_error("%s", error.text);
+        issuers_watch_free(&issuers);
         return 1;
     }
     net_listen_text(gateway.listen_fd, where, sizeof where);
     log_info("listening on %s with %u workers, up to %llu connections", where, gateway.n_workers,
              (unsigned long long)atomic_load(&gateway.max_connections));
     daemon_ready();
-    signal_number = watch_over(&gateway, snapshot, path, &signals, &revocations);
+    signal_number = watch_over(&gateway, snapshot, path, &signals, &revocations, issuers);
     log_info("stopping: %s", strsignal(signal_number));
     daemon_stopping();
     if (is_ours)
@@ -396,6 +409,7 @@ static int serve(struct snapshot **snapshot, const char *path)
     gateway_stop(&gateway);
     gateway_join(&gateway);
     revocation_watch_close(&revocations);
+    issuers_watch_free(&issuers);
     return 0;
 }
 

@@ -1,11 +1,13 @@
 /* The counters of all workers for whoever collects them; what is counted is in counters.h. */
 #include "gateway/metrics.h"
 
+#include "common/clock.h"
 #include "gateway/worker.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* One member of every worker's counters, by its place in the struct. */
 static uint64_t sum(const struct gateway *gateway, size_t offset)
@@ -83,8 +85,59 @@ static void write_gauges(FILE *out, const struct gateway *gateway)
             ns / 1000000000, ns % 1000000000, sum(gateway, offsetof(struct counters, turns)));
 }
 
-char *metrics_text(struct gateway *gateway, size_t *bytes)
+/* One metric of each issuer, named by its prefix, which is short and needs no escapes. */
+static void write_each(FILE *out, const struct issuers *issuers, const char *name, const char *type,
+                       const char *help, uint64_t (*value)(const struct issuers *, size_t))
 {
+    head(out, name, type, help);
+    for (size_t i = 0; i < issuers->n; i++) {
+        const char *prefix = issuers->issuer[i].policy.prefix;
+
+        fprintf(out, "sallyport_%s{issuer=\"%.*s\"} %" PRIu64 "\n", name, (int)strcspn(prefix, ":"),
+                prefix, value(issuers, i));
+    }
+}
+
+static uint64_t fetches(const struct issuers *issuers, size_t i)
+{
+    return issuers->state[i].fetches;
+}
+
+static uint64_t failures(const struct issuers *issuers, size_t i)
+{
+    return issuers->state[i].failures;
+}
+
+static uint64_t keys(const struct issuers *issuers, size_t i)
+{
+    return issuers->issuer[i].keyring ? keyring_count(issuers->issuer[i].keyring) : 0;
+}
+
+/* Of a file, and of what never came: 0. */
+static uint64_t age_s(const struct issuers *issuers, size_t i)
+{
+    uint64_t fetched_ms = issuers->state[i].fetched_ms;
+
+    return fetched_ms ? (clock_monotonic_ms() - fetched_ms) / 1000 : 0;
+}
+
+static void write_issuers(FILE *out, const struct issuers *issuers)
+{
+    if (issuers->n == 0)
+        return;
+    write_each(out, issuers, "issuer_fetches_total", "counter",
+               "times another issuer's keys were fetched", fetches);
+    write_each(out, issuers, "issuer_failures_total", "counter",
+               "times another issuer's keys could not be fetched", failures);
+    write_each(out, issuers, "issuer_keys", "gauge", "keys of another issuer that are believed now",
+               keys);
+    write_each(out, issuers, "issuer_age_seconds", "gauge",
+               "time since another issuer's keys were fetched", age_s);
+}
+
+char *metrics_text(const struct worker *worker, size_t *bytes)
+{
+    const struct gateway *gateway = worker->gateway;
     char *text = NULL;
     FILE *out = open_memstream(&text, bytes);
 
@@ -94,6 +147,7 @@ char *metrics_text(struct gateway *gateway, size_t *bytes)
     write_gauges(out, gateway);
     write_counters(out, gateway);
     write_closed(out, gateway);
+    write_issuers(out, worker->issuers);
     fclose(out);
     return text;
 }

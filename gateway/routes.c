@@ -139,8 +139,8 @@ static bool admit(struct request *request, struct admission *admission)
     }
     admission->result = sources_token(request, &token);
     if (admission->result == TOKEN_OK)
-        admission->result = gate_check(worker->snapshot, worker->revoked, token, clock_wall_s(),
-                                       &admission->identity);
+        admission->result = gate_check(worker->snapshot, worker->revoked, worker->issuers, token,
+                                       clock_wall_s(), &admission->identity);
     if (!refuse_token(request, admission->result))
         return true;
     count_out(worker->gateway, admission);
@@ -405,7 +405,7 @@ static void serve_metrics(struct request *request)
 {
     struct answer answer = {.status = 200, .type = METRICS_TYPE};
 
-    answer.body = metrics_text(request_worker(request)->gateway, &answer.bytes);
+    answer.body = metrics_text(request_worker(request), &answer.bytes);
     request_add_header(request, "Cache-Control", "no-store");
     request_answer(request, &answer);
 }

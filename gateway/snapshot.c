@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CLIENT_MAX_BYTES (4 * 1024 * 1024)
 
@@ -31,6 +32,29 @@ static bool read_trusted(struct snapshot *snapshot, struct error *error)
         if (!net_network_parse(texts[snapshot->n_trusted], &snapshot->trusted[snapshot->n_trusted],
                                error))
             return false;
+    return true;
+}
+
+/* The files that the issuers name; what they name by URL is fetched later. */
+static bool read_issuers(struct snapshot *snapshot, struct error *error)
+{
+    for (size_t i = 0; i < snapshot->config->n_issuers; i++) {
+        const struct config_issuer *issuer = &snapshot->config->issuers[i];
+        size_t unfit = 0;
+
+        if (*issuer->issuer_ca && access(issuer->issuer_ca, R_OK) != 0)
+            return error_set(error, "issuers.ca: cannot read %s: %s", issuer->issuer_ca,
+                             strerror(errno));
+        if (issuer->issuer_jwks[0] != '/')
+            continue;
+        snapshot->issuer_keys[i] =
+            keyring_read_set(issuer->issuer_jwks, issuer->issuer_algorithms, &unfit, error);
+        if (!snapshot->issuer_keys[i])
+            return false;
+        if (unfit)
+            log_warning("%s: %zu of its keys are not used: secret, private, weak, or wrong",
+                        issuer->issuer_jwks, unfit);
+    }
     return true;
 }
 
@@ -92,6 +116,8 @@ static void free_files(struct snapshot *snapshot)
     free(snapshot->trusted);
     if (snapshot->rules)
         rules_put(&snapshot->rules);
+    for (size_t i = 0; i < CONFIG_MAX_ISSUERS; i++)
+        keyring_put(&snapshot->issuer_keys[i]);
     if (snapshot->config)
         config_free(&snapshot->config);
 }
@@ -114,7 +140,7 @@ struct snapshot *snapshot_read(const char *config_path, struct error *error)
     if (!snapshot->rules)
         goto failed;
     if (!read_gate(snapshot, error) || !read_trusted(snapshot, error) ||
-        !read_client(snapshot, error))
+        !read_issuers(snapshot, error) || !read_client(snapshot, error))
         goto failed;
     return snapshot;
 

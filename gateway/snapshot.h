@@ -18,6 +18,7 @@ struct snapshot {
     struct snapshot *base; /* whose everything this borrows but for the keys; NULL: nobody's */
     struct config *config;
     struct keyring *keyring;
+    struct keyring *issuer_keys[CONFIG_MAX_ISSUERS]; /* of config->issuers; NULL: by URL */
     uint64_t keys_stamp; /* keyring_stamp, from just before they were read */
     struct rules *rules;
     struct token_policy policy; /* borrows from config */

@@ -45,7 +45,7 @@ static void log_presence(const struct socket *socket, const char *what)
         const struct identity *identity = socket->identity;
         struct span payload = {identity->payload, identity->payload_bytes};
 
-        if (!scan_member(payload, &path, 1, &value))
+        if (strcmp(name, "sub") == 0 || !scan_member(payload, &path, 1, &value))
             value = (struct json_value){.text = identity->user, .type = VALUE_STRING};
         if (value.type == VALUE_STRING)
             length = scan_decode_string(value.text, who, sizeof who - 1);

@@ -53,8 +53,8 @@ static gate_result check_token(struct session *session, const struct rules_names
     if (session->worker->snapshot->sources & SOURCE_AUTH)
         token = gate_token(payload, buffer, sizeof buffer);
     if (token.length) {
-        result = gate_check(session->worker->snapshot, session->worker->revoked, token,
-                            clock_wall_s(), identity);
+        result = gate_check(session->worker->snapshot, session->worker->revoked,
+                            session->worker->issuers, token, clock_wall_s(), identity);
         sodium_memzero(buffer, token.length);
     } else if (session->identity && session->identity->expires_s <= clock_wall_s()) {
         result = TOKEN_EXPIRED;

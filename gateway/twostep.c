@@ -133,7 +133,8 @@ static void authenticate(struct socket *socket, const struct event *event, const
     struct span token = gate_token(is_object ? value->text : TEXT_SPAN(""), buffer, sizeof buffer);
     struct identity *identity;
     gate_result result =
-        gate_check(snapshot, socket->session->worker->revoked, token, clock_wall_s(), &identity);
+        gate_check(snapshot, socket->session->worker->revoked, socket->session->worker->issuers,
+                   token, clock_wall_s(), &identity);
 
     sodium_memzero(buffer, sizeof buffer);
     if (result != TOKEN_OK) {

@@ -361,8 +361,23 @@ static void revoke_mail(struct mail *mail, void *receiver)
         }
 }
 
+struct issuers_mail {
+    struct mail mail;
+    struct issuers *issuers;
+};
+
+static void know_mail(struct mail *mail, void *receiver)
+{
+    struct issuers_mail *letter = (struct issuers_mail *)(void *)mail;
+    struct worker *worker = receiver;
+
+    issuers_put(&worker->issuers);
+    worker->issuers = letter->issuers;
+    free(letter);
+}
+
 static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
-                 struct snapshot *snapshot, struct revoked *revoked)
+                 struct snapshot *snapshot, struct revoked *revoked, struct issuers *issuers)
 {
     static const struct span ping = {"2", 1};
 
@@ -380,6 +395,7 @@ static bool init(struct worker *worker, struct gateway *gateway, unsigned index,
     init_lists(worker);
     set_snapshot(worker, snapshot_get(snapshot));
     worker->revoked = revoked_get(revoked);
+    worker->issuers = issuers_get(issuers);
     worker->last_touched = &worker->touched;
     worker->ping_parcel = parcel_new(packet_new(ping, NULL, 0, NULL, 0));
     worker->event = memory_new(sizeof *worker->event);
@@ -407,6 +423,7 @@ static void fini(struct worker *worker)
         snapshot_put(&worker->other);
     snapshot_put(&worker->snapshot);
     revoked_put(&worker->revoked);
+    issuers_put(&worker->issuers);
 }
 
 int worker_turn(struct worker *worker, uint64_t most_ms)
@@ -487,13 +504,13 @@ void worker_flush_if_much(struct worker *worker)
 }
 
 bool gateway_init(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
-                  struct error *error)
+                  struct issuers *issuers, struct error *error)
 {
     gateway->directory = directory_new();
     atomic_store(&gateway->busy, gateway->n_workers);
     gateway->worker = memory_zeroed(gateway->n_workers, sizeof *gateway->worker);
     for (unsigned i = 0; i < gateway->n_workers; i++)
-        if (!init(&gateway->worker[i], gateway, i, snapshot, revoked))
+        if (!init(&gateway->worker[i], gateway, i, snapshot, revoked, issuers))
             return error_set(error, "cannot start worker %u", i);
     return true;
 }
@@ -537,6 +554,16 @@ void gateway_revoke(struct gateway *gateway, struct revoked *revoked)
 
         letter->revoked = revoked_get(revoked);
         post_to(&gateway->worker[i], &letter->mail, revoke_mail);
+    }
+}
+
+void gateway_know(struct gateway *gateway, struct issuers *issuers)
+{
+    for (unsigned i = 0; i < gateway->n_workers; i++) {
+        struct issuers_mail *letter = memory_new(sizeof *letter);
+
+        letter->issuers = issuers_get(issuers);
+        post_to(&gateway->worker[i], &letter->mail, know_mail);
     }
 }
 

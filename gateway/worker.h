@@ -24,6 +24,7 @@ struct worker {
     struct gateway *gateway;
     struct snapshot *snapshot;
     struct revoked *revoked;
+    struct issuers *issuers;
     struct snapshot *other; /* while the workers change: the one to come, then the one before */
     int epoll_fd;
     uint64_t now_ms;
@@ -78,7 +79,7 @@ struct gateway {
  * clients; gateway_join waits for that and frees everything.
  */
 bool gateway_init(struct gateway *gateway, struct snapshot *snapshot, struct revoked *revoked,
-                  struct error *error);
+                  struct issuers *issuers, struct error *error);
 bool gateway_start(struct gateway *gateway, struct error *error);
 /* Takes references of its own; returns when every worker acts by it. */
 void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot);
@@ -86,6 +87,7 @@ void gateway_adopt(struct gateway *gateway, struct snapshot *snapshot);
 void gateway_change_keys(struct gateway *gateway, struct snapshot *snapshot);
 void gateway_revoke(struct gateway *gateway,
                     struct revoked *revoked); /* the same references; ends whom it covers */
+void gateway_know(struct gateway *gateway, struct issuers *issuers); /* the same references */
 void gateway_stop(struct gateway *gateway);
 bool gateway_is_turning(struct gateway *gateway); /* has each worker taken a turn of late? */
 void gateway_join(struct gateway *gateway);

@@ -55,7 +55,8 @@ struct issued {
 static bool issue(struct grant *grant, const struct user *user, struct issued *issued)
 {
     const struct config *config = grant->service->config;
-    const struct token_policy policy = {config->token_issuer, config->token_audience};
+    const struct token_policy policy = {.issuer = config->token_issuer,
+                                        .audiences = config->token_audience};
     int64_t lifetime_s = (int64_t)(config->token_lifetime / 1000), iat_s;
     struct error error = {"no memory"};
     json_t *claims;

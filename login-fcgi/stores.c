@@ -26,8 +26,9 @@ bool stores_open(struct stores *stores, const struct config *config, struct reco
                               .recorder = recorder};
     if (!stores->database)
         return false;
-    stores->revocations = revocations_open(config->token_revocations, false,
-                                           (int64_t)(config->token_lifetime / 1000), error);
+    stores->revocations =
+        revocations_open(config->token_revocations, false,
+                         (int64_t)(config_longest_lifetime_ms(config) / 1000), error);
     if (!stores->revocations)
         return false;
     stores->turnstile = open_turnstile(config, error);

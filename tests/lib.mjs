@@ -191,11 +191,12 @@ export const rules = {
 
 /*
  * `settings` are those of the config file by name ({'gateway.workers': 4}); a list or a text is
- * written as on the command line.  `rules` is the text of the relay rules.  `users` maps a name to
- * its {password, claims}; without it there is `ann`, whose password is `correct horse`.
+ * written as on the command line; `config` is added to the file as it is.  `rules` is the text of
+ * the relay rules.  `users` maps a name to its {password, claims}; without it there is `ann`, whose
+ * password is `correct horse`.
  * `login: false` starts the gateway alone; `gateway` names another program in its place.
  */
-export async function instance(t, { settings = {}, rules: text, users, login = true,
+export async function instance(t, { settings = {}, config = '', rules: text, users, login = true,
     gateway = 'sallyport-gateway' } = {}) {
     const dir = folder();
     const port = await freePort();
@@ -215,6 +216,7 @@ export async function instance(t, { settings = {}, rules: text, users, login = t
     sp.cli = (...args) => must(program('sallyport'), ['-c', sp.config, ...args]);
     const set = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
     must(program('sallyport'), ['init', '--dir', dir, '--listen', `127.0.0.1:${port}`, ...set]);
+    fs.appendFileSync(sp.config, config);
     if (text !== undefined) fs.writeFileSync(path.join(dir, 'relay.rules'), text);
     for (const [name, { password = 'correct horse', claims = {} }] of Object.entries(users ?? { ann: {} })) {
         must(program('sallyport'), ['-c', sp.config, 'user', 'add', name, '--password-stdin', '--claims', JSON.stringify(claims)],

@@ -15,6 +15,12 @@ static void print_table(const struct config *config, const struct setting *setti
         columns_add(&columns, config_show_value(config, i));
         columns_add(&columns, config_source(config, i));
     }
+    for (size_t k = 0; k < config->n_issuers; k++)
+        for (size_t i = 0, m = config_issuer_settings(&settings); i < m; i++) {
+            columns_add(&columns, settings[i].name);
+            columns_add(&columns, config_show_issuer(config, k, i));
+            columns_add(&columns, config_issuer_source(config, k, i));
+        }
     columns_print(&columns);
 }
 
@@ -28,6 +34,18 @@ static void print_json(const struct config *config, const struct setting *settin
                             json_pack("{s:s, s:s, s:b}", "value", config_show_value(config, i),
                                       "from", config_source(config, i), "reloadable",
                                       settings[i].reloadable));
+    for (size_t k = 0; k < config->n_issuers; k++) {
+        json_t *issuer = json_object();
+
+        n = config_issuer_settings(&settings);
+        for (size_t i = 0; i < n; i++)
+            json_object_set_new(issuer, strchr(settings[i].name, '.') + 1,
+                                json_pack("{s:s, s:s}", "value", config_show_issuer(config, k, i),
+                                          "from", config_issuer_source(config, k, i)));
+        if (k == 0)
+            json_object_set_new(all, "issuers", json_array());
+        json_array_append_new(json_object_get(all, "issuers"), issuer);
+    }
     command_print_json(all);
 }
 

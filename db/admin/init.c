@@ -110,6 +110,9 @@ static enum command_status assign(struct draft *draft, const char *assignment)
     name = memory_copy(assignment, length);
     if (!config_render_assignment(name, equals + 1, value, sizeof value, &error))
         status = command_misused(draft->request, "--set: %s", error.text);
+    else if (strncmp(name, "issuers.", 8) == 0)
+        status = command_misused(draft->request,
+                                 "--set: issuers are a list; write it into the config afterwards");
     else if (strcmp(name, "keys") == 0 || strcmp(name, "login.database") == 0 ||
              strcmp(name, "token.revocations") == 0)
         status = command_misused(draft->request,

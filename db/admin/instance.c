@@ -63,9 +63,9 @@ enum command_status instance_open(const struct request *request, struct instance
         return status;
     instance->database = database_open(instance->config->login_database, false, &error);
     if (instance->database)
-        instance->revocations =
-            revocations_open(instance->config->token_revocations, false,
-                             (int64_t)(instance->config->token_lifetime / 1000), &error);
+        instance->revocations = revocations_open(
+            instance->config->token_revocations, false,
+            (int64_t)(config_longest_lifetime_ms(instance->config) / 1000), &error);
     if (!instance->revocations)
         return command_refuse(COMMAND_FAILED, "%s", error.text);
     return COMMAND_DONE;

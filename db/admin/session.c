@@ -97,7 +97,17 @@ static enum command_status revoke_token(const struct instance *instance, const c
     return is_done ? COMMAND_DONE : command_refuse(COMMAND_FAILED, "cannot revoke: %s", error.text);
 }
 
-/* A user where there is one of that name, else a token. */
+/* Whoever bears a name that another issuer gives: whether there is such a user only it knows. */
+static enum command_status revoke_foreign(const struct instance *instance, const char *user)
+{
+    struct error error;
+
+    return revocations_add_user(instance->revocations, user, clock_wall_s(), &error)
+               ? COMMAND_DONE
+               : command_refuse(COMMAND_FAILED, "cannot revoke: %s", error.text);
+}
+
+/* A user where there is one of that name, or might be at another issuer's; else a token. */
 static enum command_status revoke(const struct request *request, const struct instance *instance)
 {
     const char *operand = request->operand;
@@ -105,7 +115,9 @@ static enum command_status revoke(const struct request *request, const struct in
     enum db_result result = users_find(instance->database, operand, &user);
     enum command_status status;
 
-    if (result == DB_NOT_FOUND && looks_like_jti(operand))
+    if (result == DB_NOT_FOUND && config_issuer_of_user(instance->config, operand))
+        status = revoke_foreign(instance, operand);
+    else if (result == DB_NOT_FOUND && looks_like_jti(operand))
         status = revoke_token(instance, operand);
     else if (result == DB_OK)
         status = instance_revoke_user(instance, &user, "the user was found");
@@ -113,7 +125,8 @@ static enum command_status revoke(const struct request *request, const struct in
         return instance_status(instance, result, operand);
     user_fini(&user);
     if (status == COMMAND_DONE && request_has(request, OPTION_JSON))
-        command_print_json(json_pack("{s:s}", result == DB_OK ? "user" : "jti", operand));
+        command_print_json(json_pack(
+            "{s:s}", looks_like_jti(operand) && result != DB_OK ? "jti" : "user", operand));
     return status;
 }
 

@@ -248,8 +248,8 @@ static enum command_status user_add(const struct request *request)
 
     if (!user_name_is_valid(request->operand, strlen(request->operand)))
         return command_misused(request,
-                               "a name is 1 to %d bytes of UTF-8 without control characters, or "
-                               "white space at its ends",
+                               "a name is 1 to %d bytes of UTF-8 without control characters, "
+                               "colons, or white space at its ends",
                                USER_NAME_MAX_BYTES);
     status = read_claims(request, &claims);
     if (status == COMMAND_DONE)

@@ -66,11 +66,8 @@ static size_t group_length(const char *name)
     return dot ? (size_t)(dot - name) : 0;
 }
 
-int main(void)
+static void print_settings(const struct setting *settings, size_t n)
 {
-    const struct setting *settings;
-    size_t n = config_settings(&settings);
-
     for (size_t i = 0; i < n; i++) {
         const char *name = settings[i].name, *last = i > 0 ? settings[i - 1].name : NULL;
         size_t length = group_length(name);
@@ -82,5 +79,15 @@ int main(void)
         print_setting(&settings[i]);
     }
     puts(".El");
+}
+
+int main(void)
+{
+    const struct setting *settings;
+    size_t n = config_settings(&settings);
+
+    print_settings(settings, n);
+    n = config_issuer_settings(&settings);
+    print_settings(settings, n);
     return 0;
 }

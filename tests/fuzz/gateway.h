@@ -63,6 +63,7 @@ static void gateway_open(const char *rules)
     struct revocations *reader;
     struct snapshot *snapshot;
     struct revoked *revoked;
+    struct issuers_watch *issuers;
     struct error error;
     char path[128], dir[96];
 
@@ -77,12 +78,13 @@ static void gateway_open(const char *rules)
     snprintf(path, sizeof path, "%s/sallyport.conf", dir);
     if (!(snapshot = snapshot_read(path, &error)) ||
         !(reader = revocations_open_reader(snapshot->config->token_revocations, &error)) ||
-        !(revoked = revoked_read(reader, &error)) ||
+        !(revoked = revoked_read(reader, &error)) || !(issuers = issuers_watch_new(snapshot)) ||
         (gateway.listen_fd = net_listen(listen_path, &error)) < 0 ||
-        !gateway_init(&gateway, snapshot, revoked, &error))
+        !gateway_init(&gateway, snapshot, revoked, issuers_watch_known(issuers), &error))
         errx(1, "%s", error.text);
     revocations_close(&reader);
     revoked_put(&revoked);
+    issuers_watch_free(&issuers);
     snapshot_put(&snapshot);
     for (unsigned i = 0; i < WORKERS; i++) /* Engine.IO 3's greeting waits for the client's word */
         gateway.worker[i].greeting.length_ms = 24 * 3600 * 1000;

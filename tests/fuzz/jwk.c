@@ -1,6 +1,6 @@
 /*
  * A key's file: the first line says where it lies, NAME or private/NAME, the rest is what stands in
- * it.  A key that is taken is one that may be used.
+ * it; or "@set", and what an issuer answers.  A key that is taken is one that may be used.
  */
 #include "common/keyfile.h"
 #include "common/keyring.h"
@@ -59,6 +59,21 @@ static void read_private(const char *name)
     key_free(&key);
 }
 
+static void read_set(const char *text, size_t bytes)
+{
+    static const char *const algorithms[] = {"RS256", "ES256", "ES512", NULL};
+    struct error error = {.text = ""};
+    size_t unfit;
+    struct keyring *ring = keyring_from_set("set", text, bytes, algorithms, &unfit, &error);
+
+    assert(ring || error.text[0]);
+    for (size_t i = 0; ring && keyring_at(ring, i); i++) {
+        demand_key(keyring_at(ring, i));
+        assert(keyring_at(ring, i)->pkey);
+    }
+    keyring_put(&ring);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
@@ -70,6 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!end || (size_t)(end - data) >= sizeof line)
         return 0;
     snprintf(line, sizeof line, "%.*s", (int)(end - data), (const char *)data);
+    if (strcmp(line, "@set") == 0) {
+        read_set((const char *)end + 1, size - (size_t)(end + 1 - data));
+        return 0;
+    }
     is_private = strncmp(line, "private/", 8) == 0;
     name = is_private ? line + 8 : line;
     if (!keyfile_check_name(name, &error))

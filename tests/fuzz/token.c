@@ -13,7 +13,7 @@
 #define MAC_BYTES crypto_auth_hmacsha256_BYTES
 
 static const char *const audiences[] = {"sallyport", "chat", NULL};
-static const struct token_policy policy = {"https://example.org", audiences};
+static const struct token_policy policy = {.issuer = "https://example.org", .audiences = audiences};
 static struct keyring *ring;
 static const struct key *secret;
 
@@ -61,7 +61,7 @@ static void demand_right(const char *text, size_t bytes, const struct token *tok
     assert((size_t)(text + bytes - (dot + 1)) == length && memcmp(dot + 1, encoded, length) == 0);
     assert(bytes <= TOKEN_MAX_BYTES && strlen(token->payload) == token->payload_bytes);
     assert(token->expires_s > NOW_S && token->issued_s <= NOW_S);
-    assert(token->subject[0] && token->id[0] && strcmp(issuer, policy.issuer) == 0);
+    assert(token->user[0] && token->id[0] && strcmp(issuer, policy.issuer) == 0);
 }
 
 static void verify(const char *text, size_t bytes)

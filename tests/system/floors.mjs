@@ -18,6 +18,7 @@ const doors = [
     [/^microhttpd\.h$/, ['gateway/http.c']],
     [/^wslay\//, ['gateway/websocket.c']],
     [/^zlib\.h$/, ['gateway/deflate.c']],
+    [/^curl\//, ['gateway/fetch.c']],
     [/^jwt\.h$/, ['common/token.c']],
     [/^openssl\//, ['common/jwk.c', 'common/sha1.c']], // keys; and RFC 6455's digest, which no other library here has
     [/^libconfig\.h$/, ['common/config.c']],

@@ -70,8 +70,10 @@ for (const name of ['sallyport-login', 'sallyport-gateway']) {
 
 test('sallyport.conf(5) has every setting with its default', (t) => {
     const file = path.join(folder(t), 'empty.conf');
-    fs.writeFileSync(file, '');
-    const settings = JSON.parse(must(program('sallyport'), ['-c', file, 'config', 'show', '--json']));
+    fs.writeFileSync(file, 'issuers = ( { issuer = "a"; audience = ["b"]; jwks = "/c"; prefix = "d:"; } );');
+    const { issuers: [issuer], ...settings } = JSON.parse(must(program('sallyport'), ['-c', file, 'config', 'show', '--json']));
+    const unset = { issuer: '""', audience: '[]', jwks: '""', prefix: '""' };
+    for (const [name, { value }] of Object.entries(issuer)) settings[`issuers.${name}`] = { value: unset[name] ?? value, reloadable: true };
     const listed = [...shown('sallyport.conf.5').matchAll(/^ {5}([a-z_\d.]+)\s+(\S.*)\n +(.*); default (.*)$/gm)];
     assert.deepEqual(listed.map(([, name]) => name).sort(), Object.keys(settings).sort());
     for (const [, name, , type, standard] of listed) {

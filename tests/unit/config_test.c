@@ -235,6 +235,74 @@ static void an_unknown_name_is_refused_with_the_nearest(void **state)
     refuses("gateway = 5;", "1: gateway is a group; name a setting of it, such as gateway.listen");
 }
 
+/* One issuer that is in order but for `rest`; the line is the first. */
+static void refuses_issuer(const char *rest, const char *error)
+{
+    char text[600];
+
+    snprintf(text, sizeof text, "issuers = ( { audience = [\"a\"]; %s } );", rest);
+    refuses(text, error);
+}
+
+static void an_issuer_that_is_not_in_order_is_refused(void **state)
+{
+#define NAMED  "issuer = \"https://x/\"; jwks = \"https://x/jwks\"; "
+#define ISSUER "{ audience = [\"a\"]; " NAMED "prefix = \"x:\"; }"
+    (void)state;
+    refuses("issuers = 1;", "1: issuers must be a list of groups: issuers = ( { issuer = … } );");
+    refuses("issuers = " ISSUER ";",
+            "1: issuers must be a list of groups: issuers = ( { issuer = … } );");
+    refuses("issuers = (\n 1 );",
+            "2: issuers must be a list of groups: issuers = ( { issuer = … } );");
+    refuses("gateway: { issuers = (); };", "1: gateway.issuers is not a setting; did you mean "
+                                           "token.issuer?");
+    refuses_issuer(NAMED, "1: this issuer needs issuers.prefix");
+    refuses_issuer("issuer = \"\"; jwks = \"/x\"; prefix = \"x:\";",
+                   "1: this issuer needs issuers.issuer");
+    refuses_issuer(NAMED "prefix = \"x:\";\n colour = 1;", "2: issuers.colour is not a setting");
+    refuses_issuer(NAMED "prefix = \"x:\";\n prefix = \"y:\";",
+                   "2: issuers.prefix was set in line 1 already; remove one of the two");
+    refuses_issuer(NAMED "prefix = \"x\";",
+                   "1: issuers.prefix must be 1 to 32 letters, digits, '.', '_' or '-' and a "
+                   "colon, as \"example:\", not \"x\"");
+    refuses_issuer(NAMED "algorithms = [\"RS256\", \"HS256\"];",
+                   "1: issuers.algorithms must be RS256, RS384, RS512, ES256, ES384 or ES512, "
+                   "not \"HS256\"");
+    refuses_issuer("jwks = \"http://x/\";",
+                   "1: issuers.jwks must be an https:// URL without a user or a fragment, or a "
+                   "path, not \"http://x/\"");
+    refuses_issuer("jwks = \"https://me@x/\";",
+                   "1: issuers.jwks must be an https:// URL without a user or a fragment, or a "
+                   "path, not \"https://me@x/\"");
+    refuses("issuers = (" ISSUER ",\n" ISSUER ");",
+            "1: two issuers have the same issuers.issuer \"https://x/\"");
+    refuses("token: { issuer = \"https://x/\"; };\nissuers = (" ISSUER ");",
+            "2: issuers.issuer \"https://x/\" is our own, token.issuer");
+#undef ISSUER
+#undef NAMED
+}
+
+static void an_issuer_has_its_settings_and_defaults(void **state)
+{
+    struct config *config =
+        reads("issuers = ( { issuer = \"https://x/\"; audience = [\"a\"]; jwks = \"x.jwks\"; "
+              "prefix = \"x:\"; lifetime = \"48h\"; } );");
+
+    (void)state;
+    assert_int_equal(config->n_issuers, 1);
+    assert_string_equal(config->issuers[0].issuer_name, "https://x/");
+    assert_string_equal(config->issuers[0].issuer_user, "sub");
+    assert_string_equal(config->issuers[0].issuer_algorithms[1], "ES256");
+    assert_int_equal(config->issuers[0].issuer_jwks[0], '/');
+    assert_int_equal(config_longest_lifetime_ms(config), 48 * 3600 * 1000);
+    assert_ptr_equal(config_issuer_of_user(config, "x:ann"), &config->issuers[0]);
+    assert_null(config_issuer_of_user(config, "ann"));
+    config_free(&config);
+    config = reads("issuers = ();");
+    assert_int_equal(config->n_issuers, 0);
+    config_free(&config);
+}
+
 static void a_name_longer_than_any_is_unknown(void **state)
 {
     char text[2000];
@@ -378,8 +446,12 @@ static void the_gates_words_are_few(void **state)
 
 static void an_origin_is_written_as_browsers_send_it(void **state)
 {
-    static const char *const good[] = {"*", "null", "https://Example.org", "http://localhost:8080",
-                                       "https://[2001:db8::1]:8443", "capacitor://localhost"};
+    static const char *const good[] = {"*",
+                                       "null",
+                                       "https://Example.org",
+                                       "http://localhost:8080",
+                                       "https://[2001:db8::1]:8443",
+                                       "capacitor://localhost"};
     static const char *const bad[] = {"example.org",
                                       "https://example.org/",
 
@@ -594,6 +666,8 @@ int main(void)
         cmocka_unit_test(every_default_can_be_written_and_read_back),
         cmocka_unit_test(a_value_is_shown_as_it_would_be_written),
         cmocka_unit_test(an_unknown_name_is_refused_with_the_nearest),
+        cmocka_unit_test(an_issuer_that_is_not_in_order_is_refused),
+        cmocka_unit_test(an_issuer_has_its_settings_and_defaults),
         cmocka_unit_test(a_name_longer_than_any_is_unknown),
         cmocka_unit_test(a_repeated_name_is_refused_with_both_lines),
         cmocka_unit_test(a_wrong_type_or_unit_is_refused),

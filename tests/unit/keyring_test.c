@@ -658,6 +658,57 @@ static void what_is_shown_of_a_key_holds_nothing_private(void **state)
     assert_non_null(strstr(error.text, "is not a JSON object"));
 }
 
+static json_t *public_member(const char *name, const char *member, json_t *value)
+{
+    json_t *jwk = keyring_public_jwk(scratch.folder, name, &error);
+
+    assert_non_null(jwk);
+    if (value)
+        json_object_set_new(jwk, member, value);
+    else
+        json_object_del(jwk, member);
+    return jwk;
+}
+
+static void a_set_gives_the_keys_that_sign_and_counts_what_should_not_be_there(void **state)
+{
+    static const char *const algorithms[] = {"RS512", "ES256", "RS256", NULL};
+    json_t *set = json_pack("{s:[]}", "keys"), *keys = json_object_get(set, "keys");
+    struct keyring *keyring;
+    size_t unfit;
+    char *text;
+
+    (void)state;
+    generate(KEY_ES256, "ec");
+    generate(KEY_RS256, "rsa");
+    generate(KEY_ES384, "other");
+    generate(KEY_HS256, "secret");
+    json_array_append_new(keys, public_member("ec", "x5t", json_string("x")));
+    json_array_append_new(keys, public_member("rsa", "alg", NULL)); /* for RS512, the first */
+    json_array_append_new(keys, public_member("other", "x", json_string("not looked at")));
+    json_array_append_new(keys, public_member("rsa", "use", json_string("enc")));
+    json_array_append_new(keys, json_pack("{s:s}", "kty", "OKP"));
+    json_array_append_new(keys, json_integer(1));
+    /* From here on each is unfit. */
+    json_array_append_new(keys, public_member("ec", "use", NULL)); /* the same name again */
+    json_array_append_new(keys, public_member("ec", "kid", NULL));
+    json_array_append_new(keys, public_member("rsa", "n", json_string("AQAB")));
+    json_array_append_new(keys, load("secret.jwk"));
+    json_array_append_new(keys, load("private/ec.jwk"));
+    json_object_set_new(json_array_get(keys, 10), "kid", json_string("ec2"));
+    json_object_set_new(json_array_get(keys, 8), "kid", json_string("weak"));
+    text = json_dumps(set, 0);
+    keyring = keyring_from_set("it", text, strlen(text), algorithms, &unfit, &error);
+    assert_non_null(keyring);
+    assert_int_equal(unfit, 5);
+    assert_int_equal(keyring_count(keyring), 2);
+    assert_int_equal(keyring_find(keyring, "ec")->algorithm, KEY_ES256);
+    assert_int_equal(keyring_find(keyring, "rsa")->algorithm, KEY_RS512);
+    keyring_put(&keyring);
+    free(text);
+    json_decref(set);
+}
+
 /* The PEM of a new key, by the openssl command: somebody else's hand. */
 static void make_pem(const char *options)
 {
@@ -790,6 +841,7 @@ int main(void)
         EACH(key_ops_decide_between_signing_and_verifying),
         EACH(no_error_quotes_a_secret),
         EACH(what_is_shown_of_a_key_holds_nothing_private),
+        EACH(a_set_gives_the_keys_that_sign_and_counts_what_should_not_be_there),
         EACH(a_private_pem_becomes_both_halves),
         EACH(a_public_pem_becomes_the_public_half_alone),
         EACH(a_pem_of_another_kind_is_refused),

@@ -51,7 +51,7 @@ static void *verify(void *argument)
         struct snapshot *snapshot = take(stage);
         struct json_value claim[8];
         struct identity *identity;
-        gate_result result = gate_check(snapshot, NULL, text, clock_wall_s(), &identity);
+        gate_result result = gate_check(snapshot, NULL, NULL, text, clock_wall_s(), &identity);
 
         if (result == TOKEN_OK)
             identity_claims(identity, claim);
@@ -79,7 +79,7 @@ static void read_anew(struct stage *stage, const struct scratch *scratch)
 static char *make_token(const struct scratch *scratch)
 {
     static const char *const audiences[] = {"sallyport", NULL};
-    const struct token_policy policy = {"sallyport", audiences};
+    const struct token_policy policy = {.issuer = "sallyport", .audiences = audiences};
     struct error error;
     struct key *key = keyring_read_signing(scratch_path(scratch, "keys"), &error);
     char *token = token_issue(key, &policy, "ann", NULL, clock_wall_s(), 3600, &error);

@@ -81,7 +81,7 @@ static void check_filled(const struct token *token, enum token_result result)
         return;
     }
     assert_int_equal(strlen(token->payload), token->payload_bytes);
-    assert_string_equal(token->subject, text_of(token->claims, "sub"));
+    assert_string_equal(token->user, text_of(token->claims, "sub"));
     assert_string_equal(token->id, text_of(token->claims, "jti"));
     assert_int_equal(token->issued_s, json_integer_value(json_object_get(token->claims, "iat")));
     assert_int_equal(token->expires_s, json_integer_value(json_object_get(token->claims, "exp")));
@@ -194,7 +194,7 @@ static void what_is_issued_is_verified_until_its_end(void **state)
         token_fini(&token);
         assert_int_equal(verify(&issuer, text, 1060, &token), TOKEN_EXPIRED);
         assert_int_equal(verify(&issuer, text, 1059, &token), TOKEN_OK);
-        assert_string_equal(token.subject, "alice");
+        assert_string_equal(token.user, "alice");
         assert_int_equal(strlen(token.id), 22);
         assert_int_equal(token.issued_s, 1000);
         assert_int_equal(token.expires_s, 1060);

@@ -262,6 +262,7 @@ static const struct {
            NAME("\u00a0a"),
            NAME("a\u3000"),
            NAME("a\tb"),
+           NAME("a:b"),
            NAME("a\nb"),
            NAME("a\0b"),
            NAME("\0"),
