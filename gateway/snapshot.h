@@ -24,7 +24,7 @@ struct snapshot {
     struct token_policy policy; /* borrows from config */
     unsigned sources;           /* of tokens, bits of enum gate_source */
     bool refuses_requests;      /* HTTP requests with a bad token, by gateway.reject, */
-    bool demands_tokens;             /* and those with none: every namespace demands one at CONNECT */
+    bool demands_tokens;        /* and those with none: every namespace demands one at CONNECT */
     struct net_network *trusted;
     size_t n_trusted;
     char *client; /* the bundle served as socket.io.js, NULL: none */
