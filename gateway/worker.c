@@ -84,19 +84,20 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t run_timers(struct worker *worker)
+/* Those due at `now_ms`, at 0 none; when the next one will be. */
+static uint64_t run_timers(struct worker *worker, uint64_t now_ms)
 {
-    uint64_t next = timer_list_run(&worker->greeting, worker->now_ms);
+    uint64_t next = timer_list_run(&worker->greeting, now_ms);
 
-    next = earlier(next, timer_list_run(&worker->ping, worker->now_ms));
-    next = earlier(next, timer_list_run(&worker->pong, worker->now_ms));
-    next = earlier(next, timer_list_run(&worker->silence, worker->now_ms));
-    next = earlier(next, timer_list_run(&worker->connect, worker->now_ms));
-    next = earlier(next, timer_list_run(&worker->upgrade, worker->now_ms));
-    next = earlier(next, timer_list_run(&worker->close, worker->now_ms));
-    next = earlier(next, timer_list_run(&worker->authenticate, worker->now_ms));
-    next = earlier(next, timer_list_run(&worker->grace, worker->now_ms));
-    return earlier(next, timer_list_run(&worker->request, worker->now_ms));
+    next = earlier(next, timer_list_run(&worker->ping, now_ms));
+    next = earlier(next, timer_list_run(&worker->pong, now_ms));
+    next = earlier(next, timer_list_run(&worker->silence, now_ms));
+    next = earlier(next, timer_list_run(&worker->connect, now_ms));
+    next = earlier(next, timer_list_run(&worker->upgrade, now_ms));
+    next = earlier(next, timer_list_run(&worker->close, now_ms));
+    next = earlier(next, timer_list_run(&worker->authenticate, now_ms));
+    next = earlier(next, timer_list_run(&worker->grace, now_ms));
+    return earlier(next, timer_list_run(&worker->request, now_ms));
 }
 
 /* Close as many clients as are due by now, so that they do not all come back at once. */
@@ -429,14 +430,16 @@ static void fini(struct worker *worker)
 int worker_turn(struct worker *worker, uint64_t most_ms)
 {
     struct epoll_event event[EVENTS_A_TURN];
-    uint64_t next_ms = run_timers(worker);
+    uint64_t next_ms;
     int n;
 
+    run_timers(worker, worker->now_ms);
     expiry_run(worker);
     if (worker->is_stopping)
         close_some(worker);
     end_turn(worker);
     wait_for_peers(worker);
+    next_ms = run_timers(worker, 0); /* those armed since, when the turn ended, are among them */
     counter_add(&worker->counters.turn_ns, clock_monotonic_ns() - worker->woke_ns);
     COUNT(worker, turns);
     n = epoll_wait(worker->epoll_fd, event, EVENTS_A_TURN, wait_ms(worker, next_ms, most_ms));
@@ -444,7 +447,7 @@ int worker_turn(struct worker *worker, uint64_t most_ms)
     worker->woke_ns = clock_monotonic_ns();
     atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
     if (worker->now_ms >= next_ms) /* what is overdue happened before what arrives only now */
-        run_timers(worker);
+        run_timers(worker, worker->now_ms);
     for (int i = 0; i < n; i++) {
         struct watch *watch = event[i].data.ptr;
 

@@ -106,3 +106,14 @@ test('gateway.eio3 = false: old clients are told that their protocol is not serv
     assert.deepEqual(await answer.json(), { code: 5, message: 'Unsupported protocol version' });
     await connect(t, sp, '4.8');
 });
+
+test('an old client\'s WebSocket is greeted at once', async (t) => {
+    const sp = await instance(t, { rules, login: false });
+    const took = [];
+    for (let i = 0; i < 5; i++) {
+        const began = Date.now();
+        await connect(t, sp, '2.5', { transports: ['websocket'] });
+        took.push(Date.now() - began);
+    }
+    assert.ok(Math.min(...took) < 300, `${took} ms`);
+});
