@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SEPARATOR     '\x1e'
 #define TEXT_TYPE     "text/plain; charset=UTF-8"
@@ -507,10 +508,12 @@ static void attach(struct worker *worker, const uint8_t *sid, int fd, bool defla
 {
     struct session *session = find(worker, sid);
 
-    if (session && session->state == SESSION_UPGRADING && session->fd < 0)
+    if (session && session->state == SESSION_UPGRADING && session->fd < 0) {
         session_attach(session, fd, deflates, first, bytes);
-    else
-        websocket_turn_away(fd);
+    } else {
+        websocket_send_close(fd, 1002);
+        close(fd);
+    }
 }
 
 static void deliver_handover(struct mail *mail, void *receiver)
@@ -602,15 +605,15 @@ void polling_probe(struct session *session, enum websocket_opcode opcode, const 
         polling_end(session, "6");
         session_upgraded(session);
     } else {
-        polling_abandon_upgrade(session);
+        polling_abandon_upgrade(session, CLOSE_BAD_PACKET);
     }
 }
 
-void polling_abandon_upgrade(struct session *session)
+void polling_abandon_upgrade(struct session *session, enum close_reason reason)
 {
     timer_disarm(&session->polling->upgrade);
     session->polling->is_probed = false;
-    session_detach(session);
+    session_detach(session, reason);
 }
 
 bool polling_is_writable(const struct session *session)
@@ -632,7 +635,8 @@ void polling_end(struct session *session, const char *packet)
 
 void polling_upgrade_overdue(struct timer *upgrade)
 {
-    polling_abandon_upgrade(TABLE_ENTRY(upgrade, struct polling, upgrade)->session);
+    polling_abandon_upgrade(TABLE_ENTRY(upgrade, struct polling, upgrade)->session,
+                            CLOSE_CONNECT_TIMEOUT);
 }
 
 void engine_refusal(enum engine_error error, struct answer *answer)

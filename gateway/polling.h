@@ -56,8 +56,8 @@ void polling_flush(struct session *session);
 void polling_probe(struct session *session, enum websocket_opcode opcode, const uint8_t *bytes,
                    size_t length);
 
-/* Its WebSocket has gone: the session polls on. */
-void polling_abandon_upgrade(struct session *session);
+/* Its WebSocket has gone, or goes for this reason: the session polls on. */
+void polling_abandon_upgrade(struct session *session, enum close_reason reason);
 
 /* Is anything written now read soon? */
 bool polling_is_writable(const struct session *session);

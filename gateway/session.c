@@ -351,8 +351,10 @@ void session_attach(struct session *session, int fd, bool deflates, const void *
     websocket_open(session, first, bytes);
 }
 
-void session_detach(struct session *session)
+void session_detach(struct session *session, enum close_reason reason)
 {
+    if (session->fd >= 0 && reasons[reason].code)
+        websocket_send_close(session->fd, reasons[reason].code);
     close_descriptor(session);
     websocket_release(session);
     session->is_blocked = session->deflates = false;
@@ -375,7 +377,7 @@ void session_upgraded(struct session *session)
 void session_transport_gone(struct session *session, enum close_reason reason)
 {
     if (session->polling)
-        polling_abandon_upgrade(session);
+        polling_abandon_upgrade(session, reason);
     else
         session_end(session, reason);
 }
@@ -443,7 +445,7 @@ void session_close(struct session *session, enum close_reason reason)
     if (session->state == SESSION_CLOSING)
         return;
     if (session->state == SESSION_UPGRADING && !is_deaf)
-        polling_abandon_upgrade(session);
+        polling_abandon_upgrade(session, reason);
     session->reason = (uint8_t)reason;
     counter_add(&worker->counters.closed[reason], 1);
     socketio_close(session, reason);

@@ -118,7 +118,7 @@ struct session *session_open_polling(struct worker *worker, const struct admissi
 bool session_begin_upgrade(struct session *session);
 void session_attach(struct session *session, int fd, bool deflates, const void *first,
                     size_t bytes);
-void session_detach(struct session *session);
+void session_detach(struct session *session, enum close_reason reason);
 void session_upgraded(struct session *session);
 
 /* The WebSocket has gone or failed: so has the session, unless it was only upgrading. */

@@ -284,7 +284,9 @@ static bool take_close(struct lease *lease)
         return fail(lease, CLOSE_BAD_FRAME);
     if (n > 2 && !scan_is_utf8((struct span){(const char *)at + 2, (uint32_t)n - 2}))
         return fail(lease, CLOSE_BAD_TEXT);
-    if (!lease->session->polling)
+    if (lease->session->polling)
+        websocket_send_now(lease->session, OPCODE_CLOSE, at, n ? 2 : 0);
+    else
         session_send_packet(lease->session, packet_new_frame(OPCODE_CLOSE, at, n ? 2 : 0));
     return fail(lease, CLOSE_CLIENT);
 }
@@ -525,13 +527,12 @@ struct packet *websocket_close_frame(uint16_t code)
     return packet_new_frame(OPCODE_CLOSE, payload, sizeof payload);
 }
 
-void websocket_turn_away(int fd)
+void websocket_send_close(int fd, uint16_t code)
 {
-    struct packet *frame = websocket_close_frame(1002);
+    struct packet *frame = websocket_close_frame(code);
 
     (void)!send(fd, frame->frame, frame->frames, MSG_NOSIGNAL | MSG_DONTWAIT);
     packet_put(&frame);
-    close(fd);
 }
 
 void websocket_release(struct session *session)

@@ -17,8 +17,8 @@ void websocket_flush(struct session *session);
 /* A close frame with this code; after it the client only has to close. */
 struct packet *websocket_close_frame(uint16_t code);
 
-/* Close a connection that belongs to no session. */
-void websocket_turn_away(int fd);
+/* The same, sent at once, on a connection that is or will be no session's transport. */
+void websocket_send_close(int fd, uint16_t code);
 
 /*
  * Read what has arrived by now of a WebSocket that is on its way to become the transport, and

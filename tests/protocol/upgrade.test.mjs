@@ -6,7 +6,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { instance, misSign, rawClient, until } from '../lib.mjs';
-import { polling } from './wire.mjs';
+import { close, connect, frame } from './frames.mjs';
+import { dial, polling } from './wire.mjs';
 
 const rules = `namespace "/" { authenticate required; on "say" { ack $args } on "burst" { emit self "1"; emit self "2"; ack true } }
     namespace "/later" { authenticate later }`;
@@ -119,3 +120,57 @@ test('a client that never sends its `5` is let go after close_timeout', async (t
     await raw.closed();
     assert.equal((await session.get()).status, 400);
 });
+
+/* ---- hostile ---- */
+
+const path = (session) => new URL(session.webSocket).pathname + new URL(session.webSocket).search;
+
+for (const workers of [1, 4]) {
+    test(`${workers} workers: a WebSocket that does not become the transport is told so by its close code, and the session polls on`, async (t) => {
+        const sp = await start(t, { 'gateway.workers': workers, 'gateway.upgrade_timeout': '200ms' });
+        const session = await poll(sp);
+        for (const [code, ...frames] of [[1002, frame(1, 'hello')], [1002, frame(1, '5')], [1002, frame(2, '2probe')], [1008],
+            [1002, frame(1, '2probe'), frame(1, '4x')], [1008, frame(1, '2probe')], [1007, frame(1, Buffer.from([0xff]))],
+            [1002, frame(3, '')], [1002, frame(1, '2probe', { mask: false })], [1009, frame(1, 'x', { length: 2_000_000 })],
+            [1000, close(1000)], [4000, frame(1, '2probe'), close(4000)]]) {
+            const raw = await connect(t, sp.port, path(session));
+            raw.send(...frames);
+            assert.equal(await raw.closeCode(), code, frames.join());
+        }
+        await session.post(`40${JSON.stringify({ token: sp.token() })}`);
+        assert.match((await session.get()).body.toString(), /^40\{/);
+    });
+
+    test(`${workers} workers: of many WebSockets at once one becomes the transport, however slowly it probes`, async (t) => {
+        const sp = await start(t, { 'gateway.workers': workers });
+        const session = await member(sp, 4, sp.token());
+        const crowd = Array.from({ length: 20 }, () => rawClient(session.webSocket));
+        t.after(() => crowd.forEach(({ ws }) => ws.terminate()));
+        const answers = await Promise.all(crowd.map((raw) => raw.status()));
+        assert.deepEqual([...answers].sort(), [101, ...Array(19).fill(400)]);
+        crowd[answers.indexOf(101)].ws.terminate();
+
+        const raw = await until(async () => {
+            const next = await connect(t, sp.port, path(session));
+            return /^HTTP\/1.1 101 /.test(next.head) && next;
+        }, 'the way to be free again');
+        for (let i = 0; i < 300; i++) raw.send(frame(9, 'x'));
+        await raw.trickle(Buffer.concat([...'2probe'].map((byte, i) => frame(i ? 0 : 1, byte, { fin: i === 5 }))));
+        const texts = async () => { for (;;) { const got = await raw.receive(); if (got.opcode === 1) return got.payload.toString(); } };
+        assert.equal(await texts(), '3probe');
+        await raw.trickle(Buffer.concat([frame(1, '', { fin: false }), frame(9, 'x'), frame(0, '5'), frame(1, '421["say",1]')]));
+        assert.equal(await texts(), '431[1]');
+        raw.send(frame(1, '5'));
+        assert.equal(await raw.closeCode(), 1002);
+    });
+
+    test(`${workers} workers: what stands behind the request is read as if it came later`, async (t) => {
+        const sp = await start(t, { 'gateway.workers': workers });
+        const session = await member(sp, 4, sp.token());
+        const wire = dial(t, sp);
+        await wire.send(`GET ${path(session)} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`
+            + 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+            + Buffer.concat([frame(1, '2probe'), frame(1, '5'), frame(1, '421["say",1]'), frame(1, '422["say",2]')]).toString('latin1'));
+        assert.match(await wire.said(/432/), /^HTTP\/1\.1 101 [^]*\r\n\r\n\x81\x063probe\x81\x06431\[1\]\x81\x06432/);
+    });
+}
