@@ -147,20 +147,23 @@ void instance_audit(const struct request *request, char **words, enum command_st
     const struct command *command = request->command;
     char name[64], detail[512] = "", actor[128];
     bool names_user = request->operand && strstr("user session token", command->noun);
-    const struct audit_event event = {.at_s = clock_wall_s(),
-                                      .event = name,
-                                      .result = status == COMMAND_DONE ? "ok" : "failed",
-                                      .user = names_user ? request->operand : NULL,
-                                      .actor = actor,
-                                      .detail = detail};
+    /* Who is counted may be nobody, and the name a password that was typed in its place. */
+    bool names_somebody = request->operand && strcmp(command->noun, "throttle") == 0 &&
+                          !strchr(request->operand, '/');
+    struct audit_event event = {.at_s = clock_wall_s(),
+                                .event = name,
+                                .result = status == COMMAND_DONE ? "ok" : "failed",
+                                .user = names_user ? request->operand : NULL,
+                                .actor = actor};
     struct error error;
 
     snprintf(name, sizeof name, "%s%s%s", command->noun, command->verb ? " " : "",
              command->verb ? command->verb : "");
     for (size_t used = 0; *words; words++)
-        if (*words != event.user && used < sizeof detail)
+        if (*words != (names_somebody ? request->operand : event.user) && used < sizeof detail)
             used += (size_t)snprintf(detail + used, sizeof detail - used, "%s%s", used ? " " : "",
                                      *words);
+    event.detail = *detail ? detail : NULL;
     name_actor(request->started_by, actor);
     if (!write_act(request->config, &event, &error) && status == COMMAND_DONE)
         log_warning("done, but it is not in the audit: %s", error.text);

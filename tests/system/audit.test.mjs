@@ -45,6 +45,8 @@ test('every login, refusal, refresh, logout and act is there with who, from wher
     assert.equal((await found(1, '--network', '2001:db8::/32')).length, 1);
     assert.equal((await found(1, '--user', 'hunter3-secret'))[0].id, events[5].id);
     assert.equal((await found(1, '--since', '1h', '--event', 'session')).length, 1);
+    made.cli(['throttle', 'clear', 'hunter3-secret']);
+    assert.deepEqual((await found(1, '--event', 'throttle')).map(({ detail }) => detail), [null]);
     for (const file of ['audit.db', 'audit.db-wal'].map((name) => path.join(made.dir, name)).filter(fs.existsSync))
         assert.doesNotMatch(fs.readFileSync(file, 'latin1'), /hunter|horse|staple/);
 });
