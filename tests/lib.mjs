@@ -35,11 +35,31 @@ process.on('exit', () => {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
     process.on(signal, () => process.exit(128 + os.constants.signals[signal]));
 
+const ends = new WeakMap();
+
+/* What was begun last ends first; node would let a folder go before the service that writes there. */
+function atEnd(t, action) {
+    if (!ends.has(t)) {
+        const actions = [];
+        ends.set(t, actions);
+        t.after(() => endAll(actions));
+    }
+    ends.get(t).push(action);
+}
+
+/* All of them also when one ends badly: what is left open would keep the test process alive. */
+async function endAll(actions) {
+    const errors = [];
+    for (const action of actions.reverse())
+        await Promise.resolve().then(action).catch((error) => errors.push(error));
+    if (errors.length > 0) throw errors[0];
+}
+
 /* A folder that goes with the test. */
 export function folder(t) {
     const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sallyport-'));
     folders.add(dir);
-    t?.after(() => removeFolder(dir));
+    if (t) atEnd(t, () => removeFolder(dir));
     return dir;
 }
 
@@ -117,7 +137,7 @@ export function start(t, command, args = [], options = {}) {
         assert.deepEqual(running.ended, { code, signal: null },
             `${name} ended with ${JSON.stringify(running.ended)}; it said:\n${running.output()}`);
     };
-    t?.after(() => running.stop());
+    if (t) atEnd(t, () => running.stop());
     return running;
 }
 
@@ -203,15 +223,9 @@ export async function instance(t, { settings = {}, config = '', rules: text, use
     const sp = { dir, port, url: `http://127.0.0.1:${port}`, config: path.join(dir, 'sallyport.conf') };
     const closers = [];
 
-    /* All of them also when one ends badly: what is left open would keep the test process alive. */
-    sp.stop = once(async () => {
-        const errors = [];
-        for (const close of closers.reverse())
-            await Promise.resolve().then(close).catch((error) => errors.push(error));
-        removeFolder(dir);
-        if (errors.length > 0) throw errors[0];
-    });
-    t.after(sp.stop);
+    closers.push(() => removeFolder(dir));
+    sp.stop = once(() => endAll(closers));
+    atEnd(t, sp.stop);
 
     sp.cli = (...args) => must(program('sallyport'), ['-c', sp.config, ...args]);
     const set = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
@@ -308,7 +322,7 @@ export async function lighttpd(t, config) {
             removeFolder(dir);
         }
     });
-    t?.after(web.stop);
+    if (t) atEnd(t, web.stop);
     await until(async () => {
         if (server.ended) throw new Error(`lighttpd has ended:\n${server.output()}`);
         return request(web.url).then(() => true, () => false);

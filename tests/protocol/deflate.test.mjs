@@ -41,7 +41,7 @@ async function open(t, sp, offer = 'permessage-deflate', eio = 4) {
 async function answers(raw, opcode, data, isDeflated) {
     const got = await raw.receive();
     assert.ok(got, 'the connection was closed');
-    assert.equal(got.opcode, opcode);
+    assert.equal(got.opcode, opcode, `${got.payload.length} bytes: ${got.payload.subarray(0, 80).toString('hex')}`);
     assert.equal(got.rsv, isDeflated ? RSV1 : 0);
     assert.ok(Buffer.from(data).equals(isDeflated ? inflated(got.payload) : got.payload));
     return got.payload.length;
