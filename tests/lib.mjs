@@ -65,7 +65,14 @@ export function folder(t) {
 
 export function removeFolder(dir) {
     /* Again, where a service that is stopped only afterwards has just made a file in it. */
-    fs.rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+    for (let left = 10; ; left--) {
+        try {
+            fs.rmSync(dir, { recursive: true, force: true });
+            break;
+        } catch (error) {
+            if (error.code !== 'ENOTEMPTY' || left === 0) throw error;
+        }
+    }
     folders.delete(dir);
 }
 
