@@ -517,17 +517,39 @@ struct key *key_from_jwk(struct jwk *jwk)
 
 struct key *key_from_pem(struct jwk *pem, const char *text, size_t bytes)
 {
-    struct key *key = NULL;
+    struct key *key = key_new(pem->algorithm);
 
-    if (is_secret(pem->algorithm)) {
-        error_set(pem->error, "%s is for a secret, a PEM holds a pair: name RS or ES",
-                  algorithms[pem->algorithm].name);
-        return NULL;
-    }
-    key = key_new(pem->algorithm);
     if (!take_pair(pem, read_pem(pem, text, bytes), key))
         key_free(&key);
     return key;
+}
+
+struct key *key_from_base64url(const struct jwk *secret, const char *text, size_t bytes)
+{
+    struct key *key = key_new(secret->algorithm);
+    size_t minimum = algorithms[secret->algorithm].bytes;
+
+    while (bytes > 0 && memchr(" \t\r\n", text[bytes - 1], 4))
+        bytes--;
+    while (bytes > 0 && text[bytes - 1] == '=')
+        bytes--;
+    key->signature_bytes = minimum;
+    key->material = memory_new(bytes + 1);
+    if (sodium_base642bin(key->material, bytes, text, bytes, NULL, &key->material_bytes, NULL,
+                          BASE64URL) == 0 &&
+        key->material_bytes >= minimum)
+        return key;
+    refuse(secret,
+           "%s needs a secret of %zu bytes or more, written in base64url alone on a line; a "
+           "PEM holds a pair, for RS or ES",
+           algorithms[secret->algorithm].name, minimum);
+    key_free(&key);
+    return NULL;
+}
+
+bool key_algorithm_is_secret(enum key_algorithm algorithm)
+{
+    return is_secret(algorithm);
 }
 
 struct key *key_generate(enum key_algorithm algorithm, struct error *error)

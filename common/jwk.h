@@ -65,6 +65,15 @@ const char *jwk_private_member(const json_t *members);
  */
 struct key *key_from_pem(struct jwk *pem, const char *text, size_t bytes);
 
+/*
+ * The same of a secret, HS: base64url, with or without padding, on one line, as other providers show
+ * theirs.
+ */
+struct key *key_from_base64url(const struct jwk *secret, const char *text, size_t bytes);
+
+/* Is it for a secret that both sides share? */
+bool key_algorithm_is_secret(enum key_algorithm algorithm);
+
 /* A new secret, or both halves of a new pair.  As key_from_jwk. */
 struct key *key_generate(enum key_algorithm algorithm, struct error *error);
 

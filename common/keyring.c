@@ -415,10 +415,10 @@ bool keyring_generate(const char *folder, enum key_algorithm algorithm, const ch
     return written;
 }
 
-bool keyring_import_pem(const char *folder, const char *path, const char *name,
-                        enum key_algorithm algorithm, char chosen[64], struct error *error)
+bool keyring_import(const char *folder, const char *path, const char *name,
+                    enum key_algorithm algorithm, char chosen[64], struct error *error)
 {
-    struct jwk pem = {.where = path, .algorithm = algorithm, .error = error};
+    struct jwk jwk = {.where = path, .algorithm = algorithm, .error = error};
     char text[KEYFILE_MAX_BYTES];
     size_t bytes;
     struct key *key = NULL;
@@ -427,10 +427,11 @@ bool keyring_import_pem(const char *folder, const char *path, const char *name,
     prepare();
     if (keyfile_check_folder(folder, false, error) && choose_name(name, chosen, error) &&
         keyfile_read_foreign(path, text, &bytes, error))
-        key = key_from_pem(&pem, text, bytes);
+        key = key_algorithm_is_secret(algorithm) ? key_from_base64url(&jwk, text, bytes)
+                                                 : key_from_pem(&jwk, text, bytes);
     sodium_memzero(text, sizeof text);
     if (key)
-        written = pem.is_private ? write_pair(folder, chosen, key, error)
+        written = jwk.is_private ? write_pair(folder, chosen, key, error)
                                  : write_half(folder, chosen, key, false, error);
     key_free(&key);
     return written;

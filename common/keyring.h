@@ -73,11 +73,11 @@ bool keyring_generate(const char *folder, enum key_algorithm algorithm, const ch
                       char chosen[64], struct error *error);
 
 /*
- * The same from the PEM file `path`, for RS and ES: both halves where it holds the private one
- * (which must not be encrypted), else the public half alone.
+ * The same from the file `path`: for RS and ES a PEM, both halves where it holds the private one
+ * (which must not be encrypted), else the public half alone; for HS a secret in base64url.
  */
-bool keyring_import_pem(const char *folder, const char *path, const char *name,
-                        enum key_algorithm algorithm, char chosen[64], struct error *error);
+bool keyring_import(const char *folder, const char *path, const char *name,
+                    enum key_algorithm algorithm, char chosen[64], struct error *error);
 
 /* Point folder/private/signing at the key `name`, atomically. */
 bool keyring_activate(const char *folder, const char *name, struct error *error);

@@ -91,7 +91,7 @@ static enum command_status key_make_command(const struct request *request)
         return status;
     if (request->operand)
         is_made =
-            keyring_import_pem(config->keys, request->operand, wanted, algorithm, name, &error);
+            keyring_import(config->keys, request->operand, wanted, algorithm, name, &error);
     else
         is_made = keyring_generate(config->keys, algorithm, wanted, name, &error);
     status =
@@ -281,7 +281,7 @@ const struct command key_commands[] = {
     {"key", "generate", NULL,   ACTS | TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), 0,
      "make a key and print its name; it verifies at once, and signs once it is activated", key_make_command},
     {"key", "import",   "FILE", ACTS | TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), TAKES(OPTION_ALGORITHM),
-     "take a key from a PEM file: both halves, or the public one alone", key_make_command},
+     "take a key from a PEM file, both halves or the public one alone, or for HS a secret in base64url", key_make_command},
     {"key", "activate", "NAME", ACTS, 0, "let this key sign from now on", key_activate_command},
     {"key", "retire",   "NAME", ACTS | TAKES(OPTION_FORCE) | TAKES(OPTION_YES), 0, "remove a key that signs no more, once its tokens have ended", key_retire_command},
     {"key", "list",     NULL,   TAKES(OPTION_JSON), 0, "the keys, and which of them signs", key_list_command},

@@ -725,7 +725,7 @@ static bool import(const char *file, enum key_algorithm algorithm)
 {
     char chosen[64];
 
-    return keyring_import_pem(scratch.folder, in(file), "imported", algorithm, chosen, &error);
+    return keyring_import(scratch.folder, in(file), "imported", algorithm, chosen, &error);
 }
 
 static void a_private_pem_becomes_both_halves(void **state)
@@ -771,6 +771,43 @@ static void a_public_pem_becomes_the_public_half_alone(void **state)
     keyring_put(&keyring);
     assert_false(keyring_activate(scratch.folder, "imported", &error));
     assert_non_null(strstr(error.text, "cannot sign"));
+}
+
+static void a_secret_in_base64url_is_imported(void **state)
+{
+    static const char bytes[33] = "0123456789abcdef0123456789abc~\xff\xff";
+    static const char *const good[] = {"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmN-__8",
+                                       "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmN-__8=\r\n"};
+    static const char *const bad[] = {"",
+                                      "\n",
+                                      "====",
+                                      "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmN+//8",
+                                      "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmN",
+                                      "MDEyMzQ1Njc4OWFiY2RlZjAx\nMjM0NTY3ODlhYmN-__8"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct keyring *keyring;
+        const struct key *key;
+
+        scratch_write(in("secret"), good[i]);
+        assert_true(import("secret", KEY_HS256));
+        assert_int_equal(mode_of(in("imported.jwk")), 0640);
+        keyring = keyring_read(scratch.folder, &error);
+        assert_non_null(keyring);
+        key = keyring_find(keyring, "imported");
+        assert_int_equal(key->material_bytes, 32);
+        assert_memory_equal(key->material, bytes, 32);
+        keyring_put(&keyring);
+        assert_int_equal(remove(in("imported.jwk")), 0);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        scratch_write(in("secret"), bad[i]);
+        assert_false(import("secret", KEY_HS256));
+        assert_non_null(strstr(error.text, "base64url"));
+        assert_true(!*bad[i] || !strstr(error.text, "MDEy"));
+    }
+    assert_false(import("secret", KEY_HS512));
 }
 
 static void a_pem_of_another_kind_is_refused(void **state)
@@ -845,6 +882,7 @@ int main(void)
         EACH(a_private_pem_becomes_both_halves),
         EACH(a_public_pem_becomes_the_public_half_alone),
         EACH(a_pem_of_another_kind_is_refused),
+        EACH(a_secret_in_base64url_is_imported),
     };
     const struct CMUnitTest as_root[] = {
         EACH(what_belongs_to_somebody_else_is_refused),
