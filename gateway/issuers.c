@@ -24,9 +24,9 @@ struct issuer {
     struct keyring *keyring;
     struct fetch *fetch; /* NULL: none is under way */
     struct issuer_state state;
-    uint64_t started_ms; /* the last fetch; 0: none was */
-    uint64_t due_ms;     /* to be fetched again */
-    uint64_t stale_ms;   /* the keys do no longer */
+    uint64_t due_ms;   /* to be fetched again */
+    uint64_t stale_ms; /* the keys do no longer */
+    size_t unfit;      /* keys that should not be there, of the last answer */
     bool is_failing;
 };
 
@@ -77,15 +77,16 @@ static void succeed(struct issuer *issuer, struct keyring *fresh, size_t unfit, 
     issuer->due_ms = now_ms + (fresh_s * 1000 > least_ms ? fresh_s * 1000 : least_ms);
     issuer->stale_ms = issuer->due_ms + issuer->config->issuer_patience;
     issuer->state.fetched_ms = now_ms;
-    if (unfit)
-        log_warning("issuer %s: %zu of its keys are not used: secret, private, weak, or wrong",
-                    issuer->config->issuer_name, unfit);
     if (!issuer->keyring || issuer->is_failing)
         log_info("issuer %s: %zu keys are fetched", issuer->config->issuer_name,
                  keyring_count(fresh));
     else
         log_debug("issuer %s: %zu keys are fetched again", issuer->config->issuer_name,
                   keyring_count(fresh));
+    if (unfit != issuer->unfit) /* said once, as long as it is so */
+        log_warning("issuer %s: %zu of its keys are not used: secret, private, weak, or wrong",
+                    issuer->config->issuer_name, unfit);
+    issuer->unfit = unfit;
     issuer->is_failing = false;
     if (issuer->keyring)
         keyring_put(&issuer->keyring);
@@ -110,7 +111,6 @@ static void begin(struct issuer *issuer, uint64_t now_ms)
 {
     struct error error;
 
-    issuer->started_ms = now_ms;
     issuer->state.fetches++;
     issuer->state.again_ms = now_ms + issuer->config->issuer_refetch;
     issuer->fetch = fetch_start(issuer->config->issuer_jwks, issuer->config->issuer_ca, &error);
