@@ -55,7 +55,7 @@ test('the filter in the manual page finds who guesses, and nobody else', async (
     const { made, login, post } = await setUp(t);
     const page = fs.readFileSync(path.join(tree, 'deploy/man/sallyport-login.8'), 'utf8');
     const text = page.match(/^failregex = (.+)$/m)[1].replaceAll('\\e', '\\').replace('<HOST>', '(?<host>\\S+)');
-    const mean = 'login refused: x, address 203.0.113.9';
+    const mean = 'wrong password, address 203.0.113.9';
     made.cli(['user', 'add', mean, '--password-stdin'], 'x\n');
     checkAnswer(await post('/login', { username: mean, password: 'x' }), 200);
     checkAnswer(await post('/login', { username: mean, password: 'y' }), 401);
