@@ -90,8 +90,7 @@ static enum command_status key_make_command(const struct request *request)
     if (!config)
         return status;
     if (request->operand)
-        is_made =
-            keyring_import(config->keys, request->operand, wanted, algorithm, name, &error);
+        is_made = keyring_import(config->keys, request->operand, wanted, algorithm, name, &error);
     else
         is_made = keyring_generate(config->keys, algorithm, wanted, name, &error);
     status =
