@@ -12,6 +12,7 @@ import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { io } from 'socket.io-client';
 import { WebSocket } from 'ws';
@@ -34,6 +35,12 @@ process.on('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
     process.on(signal, () => process.exit(128 + os.constants.signals[signal]));
+
+/* What is left open when all tests have ended would let the whole run wait until its timeout. */
+after(() => setTimeout(() => {
+    console.error(`${path.basename(process.argv[1])}: left open: ${process.getActiveResourcesInfo()}`);
+    process.exit(1);
+}, patience_ms).unref());
 
 const ends = new WeakMap();
 
