@@ -16,6 +16,10 @@ session.trust_env = False  # a CA of the surroundings would come before ours
 session.verify = os.environ["CA"] or True
 client = socketio.Client(reconnection_delay=0.05, reconnection_delay_max=0.1, http_session=session)
 transports = sys.argv[2].split(",")
+# python-engineio takes each message in a thread of its own, where an attachment may overtake another
+# and the event is put together wrongly: here they are taken one after the other.
+trigger = client.eio._trigger_event
+client.eio._trigger_event = lambda event, *args, **options: trigger(event, *args, **(options if event != "message" else {}))
 back = queue.Queue()
 
 

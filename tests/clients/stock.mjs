@@ -8,6 +8,7 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import test from 'node:test';
+import { inspect } from 'node:util';
 import { next, start, tree, until, within } from '../lib.mjs';
 
 const require = createRequire(import.meta.url);
@@ -49,7 +50,7 @@ export async function connect(t, url, version, token, options) {
     await within(new Promise((resolve, reject) => {
         socket.on('connect', resolve);
         for (const event of ['error', 'connect_error'])
-            socket.on(event, (error) => reject(new Error(`${event}: ${JSON.stringify(error)} ${error}`)));
+            socket.on(event, (error) => reject(new Error(`${event}: ${inspect(error, { depth: 1 })}`)));
     }), `client ${version} to connect`);
     return socket;
 }
