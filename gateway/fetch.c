@@ -99,7 +99,7 @@ static bool read_directive(const char *line, const char *name, uint64_t *seconds
             (line[length] == '=' || !line[length + strcspn(line + length, ", \t")])) {
             line += length + (line[length] == '=');
             line += *line == '"';
-            *seconds = strtoull(line, NULL, 10);
+            *seconds = *line == '-' ? 0 : strtoull(line, NULL, 10);
             if (*seconds > FRESH_MAX_S)
                 *seconds = FRESH_MAX_S;
             return true;
