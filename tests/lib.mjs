@@ -71,15 +71,7 @@ export function folder(t) {
 }
 
 export function removeFolder(dir) {
-    /* Again, where a service that is stopped only afterwards has just made a file in it. */
-    for (let left = 10; ; left--) {
-        try {
-            fs.rmSync(dir, { recursive: true, force: true });
-            break;
-        } catch (error) {
-            if (error.code !== 'ENOTEMPTY' || left === 0) throw error;
-        }
-    }
+    fs.rmSync(dir, { recursive: true, force: true });
     folders.delete(dir);
 }
 
