@@ -27,7 +27,7 @@ LDFLAGS := $(LINK) $(filter -fsanitize=%,$(OPTIMISE.$(FLAVOUR))) -pthread
 
 # A library is named once, beside the floor that uses it.
 LIBS.common  := -lconfig -ljansson -ljwt -lcrypto -lsodium -lsystemd
-LIBS.db      := -lsqlite3
+LIBS.db      := -lsqlite3 -lcrypt
 LIBS.login   := -lfcgi
 LIBS.gateway := -lmicrohttpd -lwslay -lz -lcurl
 

@@ -468,6 +468,20 @@ static bool check_issuers(const struct config *config, struct error *error)
     return true;
 }
 
+/* As strong as what OWASP's Password Storage Cheat Sheet has for so many passes. */
+static bool check_hash(const struct config *config, struct error *error)
+{
+    static const uint64_t least_mib[] = {46, 19, 12, 9, 7};
+    uint64_t passes = config->login_hash_passes < 5 ? config->login_hash_passes : 5;
+    uint64_t least = least_mib[passes - 1];
+
+    return config->login_hash_memory >= least << 20 ||
+           error_set(
+               error,
+               "login.hash_memory must be at least \"%lluMiB\" where login.hash_passes is %llu",
+               (unsigned long long)least, (unsigned long long)passes);
+}
+
 static void fill(struct whole *whole)
 {
     struct config *config = &whole->config;
@@ -491,6 +505,15 @@ static void fill(struct whole *whole)
     }
 }
 
+static void refuse_at(struct config **config, config_t *file, const char *name, const char *path,
+                      struct error *error)
+{
+    config_setting_t *setting = config_lookup(file, name);
+
+    error_at(error, path, setting ? config_setting_source_line(setting) : 0);
+    config_free(config);
+}
+
 struct config *config_read(const char *path, struct error *error)
 {
     struct whole *whole = memory_zeroed(1, sizeof *whole);
@@ -504,14 +527,10 @@ struct config *config_read(const char *path, struct error *error)
         fill(whole);
     else
         config_free(&config);
-    if (config && !check_issuers(config, error)) {
-        unsigned line = 0;
-
-        if (config_lookup(&file, "issuers"))
-            line = config_setting_source_line(config_lookup(&file, "issuers"));
-        error_at(error, path, line);
-        config_free(&config);
-    }
+    if (config && !check_issuers(config, error))
+        refuse_at(&config, &file, "issuers", path, error);
+    if (config && !check_hash(config, error))
+        refuse_at(&config, &file, "login", path, error);
     config_destroy(&file);
     free(text);
     return config;

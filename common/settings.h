@@ -31,7 +31,9 @@
  S(login_audit_age,          "login.audit_age",                 DURATION, "90d",                             RESTART, "how long events are kept in it; 0s: no limit") \
  S(login_listen,             "login.listen",                    TEXT,     "/run/sallyport/login.sock",       RESTART, "FastCGI socket: a path, or ADDRESS:PORT") \
  S(login_threads,            "login.threads",                   COUNT,    "8",                               RESTART, "requests served at once") \
- S(login_hashes,             "login.hashes",                    COUNT,    "0",                               RESTART, "passwords hashed at once, 7 MiB each, by all processes; 0: one per core") \
+ S(login_hashes,             "login.hashes",                    COUNT,    "0",                               RESTART, "passwords hashed at once, by all processes; 0: one per core") \
+ S(login_hash_memory,        "login.hash_memory",               BYTES,    "7MiB",                            RELOAD,  "what a password's Argon2id hash works in; `sallyport hash bench` finds what is fastest; at their next login users get such a hash") \
+ S(login_hash_passes,        "login.hash_passes",               COUNT,    "5",                               RELOAD,  "how often it goes over it") \
  S(login_max_body,           "login.max_body",                  BYTES,    "16KiB",                           RELOAD,  "longest request body") \
  S(login_origins,            "login.origins",                   TEXTS,    "",                                RELOAD,  "pages of which other origins may log in, as \"https://example.org\"") \
  S(login_timeout,            "login.timeout",                   DURATION, "10s",                             RELOAD,  "longest wait for a web server that stalls inside a request") \

@@ -67,6 +67,8 @@ static const struct {
     {SETTING_login_threads, 1, 256},
     {SETTING_login_timeout, 100, 3650 * DAYS}, /* late peers are looked for four times in it */
     {SETTING_login_hashes, 0, 256},
+    {SETTING_login_hash_memory, 7 * MIB, 256 * MIB},
+    {SETTING_login_hash_passes, 1, 64},
     {SETTING_login_max_body, KIB, MIB},
     {SETTING_login_refresh_lifetime, 0, 3650 * DAYS},
     {SETTING_login_refresh_idle, 1000, 3650 * DAYS},

@@ -81,6 +81,9 @@ static const char *const main_steps[] = {
     "  last_s  INTEGER NOT NULL,"
     "  PRIMARY KEY (user_id, network)"
     ") STRICT, WITHOUT ROWID;",
+    /* How the hash was made, kind.h; until now there was one way.  '': none that is known. */
+    "ALTER TABLE users ADD COLUMN kind TEXT NOT NULL DEFAULT '$argon2id$v=19$m=7168,t=5,p=1';"
+    "CREATE INDEX users_kind ON users (kind);",
 };
 
 #define USER "SELECT id, name, hash, claims, disabled, created_s, changed_s FROM users "
@@ -88,9 +91,13 @@ static const char *const main_steps[] = {
 static const char *const main_statements[STATEMENTS] = {
     [USER_FIND]         = USER "WHERE name = ?1",
     [USER_LIST]         = USER "ORDER BY name",
-    [USER_ADD]          = "INSERT INTO users (name, hash, claims, created_s, changed_s) VALUES (?1, ?2, ?3, ?4, ?4)",
-    [USER_SET_HASH]     = "UPDATE users SET hash = ?2, changed_s = ?3 WHERE name = ?1",
-    [USER_REPLACE_HASH] = "UPDATE users SET hash = ?3, changed_s = ?4 WHERE id = ?1 AND hash = ?2 AND NOT disabled",
+    /* By steps in the index, which is read nearly whole for DISTINCT. */
+    [USER_KINDS]        = "WITH RECURSIVE kinds (kind) AS (SELECT min(kind) FROM users UNION ALL"
+                          " SELECT (SELECT min(kind) FROM users u WHERE u.kind > kinds.kind) FROM kinds WHERE kind IS NOT NULL)"
+                          " SELECT kind FROM kinds WHERE kind <> ''",
+    [USER_ADD]          = "INSERT INTO users (name, hash, kind, claims, disabled, created_s, changed_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [USER_SET_HASH]     = "UPDATE users SET hash = ?2, kind = ?3, changed_s = ?4 WHERE name = ?1",
+    [USER_REPLACE_HASH] = "UPDATE users SET hash = ?3, kind = ?4, changed_s = ?5 WHERE id = ?1 AND hash = ?2 AND NOT disabled",
     [USER_SET_CLAIMS]   = "UPDATE users SET claims = ?2, changed_s = ?3 WHERE name = ?1",
     [USER_SET_DISABLED] = "UPDATE users SET disabled = ?2, changed_s = ?3 WHERE name = ?1",
     [USER_DELETE]       = "DELETE FROM users WHERE name = ?1",

@@ -29,6 +29,7 @@ extern const struct schema schema_main, schema_revocations, schema_audit;
 enum statement {
     USER_FIND,
     USER_LIST,
+    USER_KINDS,
     USER_ADD,
     USER_SET_HASH,
     USER_REPLACE_HASH,

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,17 @@ static char *column(sqlite3_stmt *row, int index)
     return text ? strdup((const char *)text) : NULL;
 }
 
+/* With its kind, as the parameter after it. */
+static void bind_hash(sqlite3_stmt *statement, int at, const char *hash)
+{
+    struct error error;
+    struct kind kind;
+
+    sqlite3_bind_text(statement, at, hash, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, at + 1, kind_read(hash, &kind, &error) ? kind.text : "", -1,
+                      SQLITE_TRANSIENT);
+}
+
 static enum db_result read_user(struct database *database, sqlite3_stmt *row, struct user *user)
 {
     const char *claims = (const char *)sqlite3_column_text(row, 3);
@@ -113,21 +125,33 @@ enum db_result users_find(struct database *database, const char *name, struct us
     return result;
 }
 
-enum db_result users_add(struct database *database, const char *name, const char *hash,
-                         const json_t *claims, int64_t now_s)
+enum db_result users_import(struct database *database, const struct user *user, int64_t now_s)
 {
     sqlite3_stmt *add = database->statements[USER_ADD];
-    char *text = json_dumps(claims, JSON_COMPACT);
+    char *text = json_dumps(user->claims, JSON_COMPACT);
     enum db_result result;
 
-    assert(json_is_object(claims));
-    sqlite3_bind_text(add, 1, name, -1, SQLITE_STATIC);
-    sqlite3_bind_text(add, 2, hash, -1, SQLITE_STATIC);
-    sqlite3_bind_text(add, 3, text, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(add, 4, now_s);
+    assert(json_is_object(user->claims));
+    sqlite3_bind_text(add, 1, user->name, -1, SQLITE_STATIC);
+    bind_hash(add, 2, user->hash);
+    sqlite3_bind_text(add, 4, text, -1, SQLITE_STATIC);
+    sqlite3_bind_int(add, 5, user->disabled);
+    sqlite3_bind_int64(add, 6, user->created_s);
+    sqlite3_bind_int64(add, 7, now_s);
     result = database_write(database, add);
     free(text);
     return result;
+}
+
+enum db_result users_add(struct database *database, const char *name, const char *hash,
+                         const json_t *claims, int64_t now_s)
+{
+    const struct user user = {.name = (char *)(uintptr_t)name,
+                              .hash = (char *)(uintptr_t)hash,
+                              .claims = (json_t *)(uintptr_t)claims,
+                              .created_s = now_s};
+
+    return users_import(database, &user, now_s);
 }
 
 enum db_result users_set_hash(struct database *database, const char *name, const char *hash,
@@ -136,8 +160,8 @@ enum db_result users_set_hash(struct database *database, const char *name, const
     sqlite3_stmt *set = database->statements[USER_SET_HASH];
 
     sqlite3_bind_text(set, 1, name, -1, SQLITE_STATIC);
-    sqlite3_bind_text(set, 2, hash, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(set, 3, now_s);
+    bind_hash(set, 2, hash);
+    sqlite3_bind_int64(set, 4, now_s);
     return database_write(database, set);
 }
 
@@ -149,8 +173,8 @@ enum db_result users_replace_hash(struct database *database, struct user *user, 
 
     sqlite3_bind_int64(replace, 1, user->id);
     sqlite3_bind_text(replace, 2, user->hash, -1, SQLITE_STATIC);
-    sqlite3_bind_text(replace, 3, hash, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(replace, 4, now_s);
+    bind_hash(replace, 3, hash);
+    sqlite3_bind_int64(replace, 5, now_s);
     result = database_write(database, replace);
     if (result == DB_OK) {
         sodium_memzero(user->hash, strlen(user->hash));
@@ -193,6 +217,21 @@ enum db_result users_delete(struct database *database, const char *name)
 
     sqlite3_bind_text(delete, 1, name, -1, SQLITE_STATIC);
     return database_write(database, delete);
+}
+
+enum db_result users_kinds(struct database *database, struct kinds *kinds)
+{
+    sqlite3_stmt *list = database->statements[USER_KINDS];
+    enum db_result result = DB_OK;
+    int code;
+
+    kinds->n = 0;
+    while ((code = sqlite3_step(list)) == SQLITE_ROW && kinds->n < KINDS_MAX)
+        snprintf(kinds->texts[kinds->n++], KIND_SIZE, "%s", sqlite3_column_text(list, 0));
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        result = database_fail(database);
+    database_reset(list);
+    return result;
 }
 
 enum db_result users_list(struct database *database,

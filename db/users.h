@@ -2,6 +2,7 @@
 #define DB_USERS_H
 
 #include "db/database.h"
+#include "db/kind.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -16,7 +17,7 @@
 struct user {
     int64_t id;
     char *name;
-    char *hash;     /* of the password, PHC form */
+    char *hash;     /* of the password, in a form of kind.h */
     json_t *claims; /* object: what goes into this user's tokens beside the registered claims and
                        `id` */
     bool disabled;
@@ -33,6 +34,8 @@ void user_fini(struct user *user);
  * caller's to refuse. */
 enum db_result users_add(struct database *database, const char *name, const char *hash,
                          const json_t *claims, int64_t now_s);
+/* The same with what `user` has of these, disabled or not, and when they were created elsewhere. */
+enum db_result users_import(struct database *database, const struct user *user, int64_t now_s);
 enum db_result users_set_hash(struct database *database, const char *name, const char *hash,
                               int64_t now_s);
 /* The same for `user` as they were found, who has the new hash then.  DB_NOT_FOUND: meanwhile they
@@ -44,6 +47,9 @@ enum db_result users_set_claims(struct database *database, const char *name, con
 enum db_result users_set_disabled(struct database *database, const char *name, bool disabled,
                                   int64_t now_s);
 enum db_result users_delete(struct database *database, const char *name);
+
+/* What kinds of hashes the users have; of more than KINDS_MAX the first.  A few microseconds. */
+enum db_result users_kinds(struct database *database, struct kinds *kinds);
 
 /* Call `each` for every user, by name; it returns false to stop. */
 enum db_result users_list(struct database *database,

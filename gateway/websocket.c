@@ -7,7 +7,7 @@
 #include "gateway/websocket.h"
 
 #include "common/memory.h"
-#include "common/sha1.h"
+#include "common/digest.h"
 #include "gateway/polling.h"
 #include "gateway/socketio.h"
 #include "gateway/worker.h"
@@ -556,7 +556,7 @@ void websocket_free_leases(struct worker *worker)
 bool websocket_accept(const char *key, char accept[WEBSOCKET_ACCEPT_SIZE])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    unsigned char nonce[16], digest[SHA1_BYTES];
+    unsigned char nonce[16], digest[DIGEST_SHA1_BYTES];
     size_t nonce_bytes;
     char text[24 + sizeof guid];
 
@@ -566,7 +566,7 @@ bool websocket_accept(const char *key, char accept[WEBSOCKET_ACCEPT_SIZE])
     if (nonce_bytes != sizeof nonce)
         return false;
     snprintf(text, sizeof text, "%s%s", key, guid);
-    sha1(text, strlen(text), digest);
+    digest_sha1(text, strlen(text), digest);
     sodium_bin2base64(accept, WEBSOCKET_ACCEPT_SIZE, digest, sizeof digest,
                       sodium_base64_VARIANT_ORIGINAL);
     return true;

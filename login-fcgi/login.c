@@ -1,6 +1,6 @@
 /*
  * Is this the user?  The same work whatever the name, so that time does not tell who exists: one
- * look-up, one attempt counted, exactly one Argon2id, one attempt settled.
+ * look-up, one attempt counted, one hash of each kind that any user has, one attempt settled.
  * How a body is read is the business of fields.c, what a user is given that of grant.c.
  */
 #include "login-fcgi/login.h"
@@ -27,6 +27,7 @@ struct attempt {
     struct answer *answer;
     const struct field *username, *password, *fresh; /* fresh: the new password, or NULL */
     const char *client;
+    struct kinds *kinds;
 };
 
 /* Who it was stands in the log where there is such a user.  A name that is nobody's does not, for
@@ -47,6 +48,11 @@ static void refuse(struct answer *answer)
     answer_error(answer, 401, "wrong user name or password");
 }
 
+static struct password_setting setting_of(const struct attempt *attempt)
+{
+    return password_setting_of(attempt->service->config);
+}
+
 /* The user with another password; what they had before is at its end. */
 static bool change(const struct attempt *attempt, struct user *user)
 {
@@ -60,7 +66,8 @@ static bool change(const struct attempt *attempt, struct user *user)
     if (!turnstile_enter(turnstile)) {
         error_set(&error, "too many wait for login.hashes");
     } else {
-        is_hashed = password_hash(attempt->fresh->text, attempt->fresh->bytes, hash);
+        is_hashed =
+            password_hash(setting_of(attempt), attempt->fresh->text, attempt->fresh->bytes, hash);
         turnstile_leave(turnstile);
     }
     if (is_hashed) {
@@ -82,11 +89,42 @@ static bool change(const struct attempt *attempt, struct user *user)
     return result == DB_OK;
 }
 
+/* The right password in a hash of ours, where it came in another; at the next login where there is
+ * no room for it now. */
+static enum db_result renew(const struct attempt *attempt, struct user *user)
+{
+    struct stores *stores = attempt->stores;
+    char hash[PASSWORD_HASH_SIZE];
+    enum db_result result = DB_OK;
+    bool is_hashed = false;
+
+    if (password_is_ours(setting_of(attempt), user->hash))
+        return DB_OK;
+    if (turnstile_enter(stores->turnstile)) {
+        is_hashed = password_hash(setting_of(attempt), attempt->password->text,
+                                  attempt->password->bytes, hash);
+        turnstile_leave(stores->turnstile);
+    }
+    if (is_hashed)
+        result = users_replace_hash(stores->database, user, hash, clock_wall_s());
+    sodium_memzero(hash, sizeof hash);
+    if (result == DB_FAILED)
+        grant_give_up(attempt->answer, "cannot renew a hash", database_error(stores->database));
+    return result;
+}
+
 static void admit(const struct attempt *attempt, struct user *user)
 {
+    enum db_result renewed = DB_OK;
+
     if (attempt->fresh && !change(attempt, user))
         return;
-    if (grant_begin(attempt->service, attempt->stores, user, attempt->request, attempt->answer))
+    if (!attempt->fresh)
+        renewed = renew(attempt, user);
+    if (renewed == DB_FAILED)
+        return;
+    if (renewed == DB_OK &&
+        grant_begin(attempt->service, attempt->stores, user, attempt->request, attempt->answer))
         return;
     note(attempt, user, NULL, "changed meanwhile");
     refuse(attempt->answer);
@@ -120,8 +158,8 @@ static enum password_result verify(const struct attempt *attempt, const struct u
     *is_busy = !turnstile_enter(turnstile);
     if (*is_busy)
         return result;
-    result = password_verify(attempt->password->text, attempt->password->bytes,
-                             user ? user->hash : NULL, fingerprint);
+    result = password_verify(setting_of(attempt), attempt->kinds, attempt->password->text,
+                             attempt->password->bytes, user ? user->hash : NULL, fingerprint);
     turnstile_leave(turnstile);
     return result;
 }
@@ -204,7 +242,9 @@ static void find_and_try(const struct attempt *attempt)
     enum db_result found = DB_NOT_FOUND;
     struct user user;
 
-    if (user_name_is_valid(attempt->username->text, attempt->username->bytes))
+    if (users_kinds(database, attempt->kinds) != DB_OK)
+        found = DB_FAILED;
+    else if (user_name_is_valid(attempt->username->text, attempt->username->bytes))
         found = users_find(database, attempt->username->text, &user);
     if (found == DB_OK || found == DB_NOT_FOUND)
         try(attempt, found == DB_OK ? &user : NULL);
@@ -221,6 +261,7 @@ static void answer_with(const struct service *service, struct stores *stores,
 {
     struct field list[] = {{.name = "username"}, {.name = "password"}, {.name = "new_password"}};
     struct fields fields = {.list = list, .n = changes ? 3 : 2};
+    struct kinds kinds;
     const struct attempt attempt = {service,
                                     stores,
                                     request,
@@ -228,7 +269,8 @@ static void answer_with(const struct service *service, struct stores *stores,
                                     &list[0],
                                     &list[1],
                                     changes ? &list[2] : NULL,
-                                    *request->client ? request->client : "nowhere"};
+                                    *request->client ? request->client : "nowhere",
+                                    &kinds};
 
     if (!fields_read(&fields, request, answer))
         return;

@@ -179,7 +179,8 @@ static enum command_status read_claims(const struct request *request, json_t **c
     return status == COMMAND_DONE ? check_claims(request, *claims) : status;
 }
 
-static enum command_status read_hash(const struct request *request, char hash[PASSWORD_HASH_SIZE])
+static enum command_status read_hash(const struct request *request, const struct instance *instance,
+                                     char hash[PASSWORD_HASH_SIZE])
 {
     struct terminal_password password;
     struct error error;
@@ -187,7 +188,8 @@ static enum command_status read_hash(const struct request *request, char hash[PA
                        ? terminal_read_stdin(&password, &error)
                        : terminal_ask(request->operand, &password, &error);
 
-    if (is_done && !password_hash(password.bytes, password.length, hash))
+    if (is_done && !password_hash(password_setting_of(instance->config), password.bytes,
+                                  password.length, hash))
         is_done = error_set(&error, "there is no memory to hash the password");
     terminal_wipe(&password);
     return is_done ? COMMAND_DONE : command_refuse(COMMAND_FAILED, "%s", error.text);
@@ -229,7 +231,7 @@ static enum command_status add(const struct request *request, const struct insta
     if (result == DB_OK)
         user_fini(&user);
     else if (result == DB_NOT_FOUND)
-        status = read_hash(request, hash);
+        status = read_hash(request, instance, hash);
     if (result == DB_NOT_FOUND && status == COMMAND_DONE)
         result = users_add(instance->database, request->operand, hash, claims, clock_wall_s());
     else if (result == DB_OK)
@@ -324,7 +326,7 @@ static enum command_status set_password(const struct request *request,
 
     if (status != COMMAND_DONE)
         return status;
-    status = read_hash(request, hash);
+    status = read_hash(request, instance, hash);
     if (status == COMMAND_DONE)
         status = instance_status(
             instance, users_set_hash(instance->database, request->operand, hash, clock_wall_s()),

@@ -20,7 +20,7 @@ const doors = [
     [/^zlib\.h$/, ['gateway/deflate.c']],
     [/^curl\//, ['gateway/fetch.c']],
     [/^jwt\.h$/, ['common/token.c']],
-    [/^openssl\//, ['common/jwk.c', 'common/sha1.c']], // keys; and RFC 6455's digest, which no other library here has
+    [/^openssl\//, ['common/jwk.c', 'common/digest.c']], // keys; and the digests of RFC 6455 and htpasswd, which no other library here has
     [/^libconfig\.h$/, ['common/config.c']],
     [/^systemd\//, ['common/daemon.c']],
     [/^crypt\.h$/, ['db/password.c']],

@@ -192,7 +192,8 @@ static enum password_result try_password(const struct world *world, const char *
 
     assert_non_null(database);
     assert_int_equal(users_find(database, name, &user), DB_OK);
-    result = password_verify(password, bytes, user.hash, fingerprint);
+    result = password_verify((struct password_setting){(size_t)7 << 20, 5}, &(struct kinds){0},
+                             password, bytes, user.hash, fingerprint);
     user_fini(&user);
     database_close(&database);
     return result;

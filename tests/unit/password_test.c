@@ -15,7 +15,21 @@
 
 #include "db/password.h"
 
+static const struct password_setting setting = {(size_t)7 << 20, 5};
 static unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES];
+
+static bool make(const char *password, size_t bytes, char hash[PASSWORD_HASH_SIZE])
+{
+    return password_hash(setting, password, bytes, hash);
+}
+
+static enum password_result verify(const char *password, size_t bytes, const char *hash,
+                                   unsigned char print[PASSWORD_FINGERPRINT_BYTES])
+{
+    static const struct kinds none;
+
+    return password_verify(setting, &none, password, bytes, hash, print);
+}
 
 /* "tutorial", of a setting nobody uses: 8 KiB, one pass. */
 static const char other_setting[] =
@@ -26,12 +40,12 @@ static void the_right_password_is_right_and_another_is_not(void **state)
     char hash[PASSWORD_HASH_SIZE];
 
     (void)state;
-    assert_true(password_hash("correct horse", 13, hash));
-    assert_int_equal(password_verify("correct horse", 13, hash, fingerprint), PASSWORD_RIGHT);
-    assert_int_equal(password_verify("correct horsf", 13, hash, fingerprint), PASSWORD_WRONG);
-    assert_int_equal(password_verify("correct hors", 12, hash, fingerprint), PASSWORD_WRONG);
-    assert_int_equal(password_verify("correct horse", 14, hash, fingerprint), PASSWORD_WRONG);
-    assert_int_equal(password_verify("", 0, hash, fingerprint), PASSWORD_WRONG);
+    assert_true(make("correct horse", 13, hash));
+    assert_int_equal(verify("correct horse", 13, hash, fingerprint), PASSWORD_RIGHT);
+    assert_int_equal(verify("correct horsf", 13, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(verify("correct hors", 12, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(verify("correct horse", 14, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(verify("", 0, hash, fingerprint), PASSWORD_WRONG);
 }
 
 static void a_hash_is_argon2id_of_the_setting_we_say(void **state)
@@ -40,8 +54,8 @@ static void a_hash_is_argon2id_of_the_setting_we_say(void **state)
     static const char form[] = "$argon2id$v=19$m=7168,t=5,p=1$";
 
     (void)state;
-    assert_true(password_hash("x", 1, one));
-    assert_true(password_hash("x", 1, two));
+    assert_true(make("x", 1, one));
+    assert_true(make("x", 1, two));
     assert_memory_equal(one, form, strlen(form));
     assert_string_not_equal(one, two);
 }
@@ -51,26 +65,26 @@ static void bytes_after_a_nul_and_at_the_end_of_the_longest_count(void **state)
     char hash[PASSWORD_HASH_SIZE], longest[PASSWORD_MAX_BYTES + 1];
 
     (void)state;
-    assert_true(password_hash("a\0b", 3, hash));
-    assert_int_equal(password_verify("a\0b", 3, hash, fingerprint), PASSWORD_RIGHT);
-    assert_int_equal(password_verify("a\0c", 3, hash, fingerprint), PASSWORD_WRONG);
-    assert_int_equal(password_verify("a", 1, hash, fingerprint), PASSWORD_WRONG);
+    assert_true(make("a\0b", 3, hash));
+    assert_int_equal(verify("a\0b", 3, hash, fingerprint), PASSWORD_RIGHT);
+    assert_int_equal(verify("a\0c", 3, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(verify("a", 1, hash, fingerprint), PASSWORD_WRONG);
 
     memset(longest, 'z', sizeof longest);
-    assert_true(password_hash(longest, PASSWORD_MAX_BYTES, hash));
-    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES, hash, fingerprint),
+    assert_true(make(longest, PASSWORD_MAX_BYTES, hash));
+    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES, hash, fingerprint),
                      PASSWORD_RIGHT);
-    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES - 1, hash, fingerprint),
+    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES - 1, hash, fingerprint),
                      PASSWORD_WRONG);
-    assert_int_equal(password_verify(longest, PASSWORD_MAX_BYTES + 1, hash, fingerprint),
+    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES + 1, hash, fingerprint),
                      PASSWORD_WRONG);
 }
 
 static void a_hash_of_another_setting_still_verifies(void **state)
 {
     (void)state;
-    assert_int_equal(password_verify("tutorial", 8, other_setting, fingerprint), PASSWORD_RIGHT);
-    assert_int_equal(password_verify("tutoriam", 8, other_setting, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(verify("tutorial", 8, other_setting, fingerprint), PASSWORD_RIGHT);
+    assert_int_equal(verify("tutoriam", 8, other_setting, fingerprint), PASSWORD_WRONG);
 }
 
 static void an_unknown_user_is_wrong_and_an_unreadable_hash_our_failure(void **state)
@@ -78,17 +92,17 @@ static void an_unknown_user_is_wrong_and_an_unreadable_hash_our_failure(void **s
     static const char *const unreadable[] = {
         "",
         "x",
-        "$2b$12$C6UzMDM.H6dfI/f/IKcEeO7ZQH8oT0D5x5fO1m1z1Qb2Yq8nJv1yW",
+        "$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/",
         "$argon2id$v=19$m=7168,t=5,p=1$",
         "$argon2id$v=19$m=7168,t=5,p=1$AAAAAAAAAAAAAAAAAAAAAA",
         "$argon2id$v=19$m=0,t=0,p=0$AAAAAAAAAAAAAAAAAAAAAA$AAAA",
     };
 
     (void)state;
-    assert_int_equal(password_verify("x", 1, NULL, fingerprint), PASSWORD_WRONG);
-    assert_int_equal(password_verify("", 0, NULL, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(verify("x", 1, NULL, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(verify("", 0, NULL, fingerprint), PASSWORD_WRONG);
     for (size_t i = 0; i < sizeof unreadable / sizeof *unreadable; i++)
-        assert_int_equal(password_verify("x", 1, unreadable[i], fingerprint), PASSWORD_FAILED);
+        assert_int_equal(verify("x", 1, unreadable[i], fingerprint), PASSWORD_FAILED);
 }
 
 static double cpu_ms(void)
@@ -107,7 +121,7 @@ static double cost_ms(const char *password, size_t bytes, const char *hash)
     for (int i = 0; i < 9; i++) {
         double start = cpu_ms(), took;
 
-        password_verify(password, bytes, hash, fingerprint);
+        verify(password, bytes, hash, fingerprint);
         took = cpu_ms() - start;
         if (took < least)
             least = took;
@@ -122,7 +136,7 @@ static void every_answer_costs_one_argon2id(void **state)
     double one;
 
     (void)state;
-    assert_true(password_hash("correct horse", 13, hash));
+    assert_true(make("correct horse", 13, hash));
     one = cost_ms("correct horse", 13, hash);
     struct {
         const char *password;
@@ -167,14 +181,14 @@ static void without_memory_it_fails_and_calls_no_password_wrong(void **state)
     pid_t child;
 
     (void)state;
-    assert_true(password_hash("correct horse", 13, hash));
+    assert_true(make("correct horse", 13, hash));
     child = fork();
     if (child == 0) {
         leave_memory(4 << 20);
-        _exit(password_verify("correct horse", 13, hash, fingerprint) == PASSWORD_FAILED &&
-                      password_verify("wrong", 5, hash, fingerprint) == PASSWORD_FAILED &&
-                      password_verify("wrong", 5, NULL, fingerprint) == PASSWORD_FAILED &&
-                      !password_hash("new", 3, other)
+        _exit(verify("correct horse", 13, hash, fingerprint) == PASSWORD_FAILED &&
+                      verify("wrong", 5, hash, fingerprint) == PASSWORD_FAILED &&
+                      verify("wrong", 5, NULL, fingerprint) == PASSWORD_FAILED &&
+                      !make("new", 3, other)
                   ? 0
                   : 1);
     }
@@ -188,13 +202,13 @@ static void a_fingerprint_tells_passwords_and_users_apart(void **state)
     char ann[PASSWORD_HASH_SIZE], bob[PASSWORD_HASH_SIZE];
 
     (void)state;
-    assert_true(password_hash("correct horse", 13, ann));
-    assert_true(password_hash("correct horse", 13, bob));
-    password_verify("wrong", 5, ann, prints[0]);
-    password_verify("wrong", 5, ann, prints[1]);
-    password_verify("wronG", 5, ann, prints[2]);
-    password_verify("wrong", 5, bob, prints[3]);
-    password_verify("wrong", 5, NULL, prints[4]);
+    assert_true(make("correct horse", 13, ann));
+    assert_true(make("correct horse", 13, bob));
+    verify("wrong", 5, ann, prints[0]);
+    verify("wrong", 5, ann, prints[1]);
+    verify("wronG", 5, ann, prints[2]);
+    verify("wrong", 5, bob, prints[3]);
+    verify("wrong", 5, NULL, prints[4]);
     assert_memory_equal(prints[0], prints[1], sizeof *prints);
     for (int i = 2; i < 5; i++)
         assert_memory_not_equal(prints[0], prints[i], sizeof *prints);
