@@ -50,7 +50,7 @@ static bool is_named(const struct head_field *field, const char *name)
     return field->name_bytes == length && strncasecmp(field->name, name, length) == 0;
 }
 
-/* The names and values of a query, as they stand. */
+/* The names and values of a query, as they stand; each has its `=`. */
 static bool take_query(char *at, const char *end, struct head *head)
 {
     while (at < end) {
@@ -58,12 +58,10 @@ static bool take_query(char *at, const char *end, struct head *head)
         size_t length = to ? (size_t)(to - at) : (size_t)(end - at);
 
         equals = memchr(at, '=', length);
-        if (equals) {
-            if (head->n_arguments == HEAD_FIELDS)
-                return false;
-            head->argument[head->n_arguments++] = (struct head_field){
-                at, equals + 1, (uint16_t)(equals - at), (uint16_t)(at + length - equals - 1)};
-        }
+        if (!equals || head->n_arguments == HEAD_FIELDS)
+            return false;
+        head->argument[head->n_arguments++] = (struct head_field){
+            at, equals + 1, (uint16_t)(equals - at), (uint16_t)(at + length - equals - 1)};
         at += length + 1;
     }
     return true;
@@ -152,23 +150,28 @@ static bool is_plain(struct head *head)
     return hosts == 1 && (head->body_bytes == 0 || head->method[0] == 'P');
 }
 
+/* Of a head that is still arriving the whole lines are judged: who is to be refused may not have to
+ * wait. */
 enum head_kind head_parse(char *text, size_t bytes, struct head *head)
 {
     const char *stop = memmem(text, bytes, "\r\n\r\n", 4);
+    const char *last = stop ? stop + 1 : memrchr(text, '\n', bytes);
     char *at = text;
 
     head->bytes = 0;
-    if (!stop)
-        return HEAD_INCOMPLETE;
-    head->bytes = (size_t)(stop + 4 - text);
     head->n_headers = head->n_arguments = 0;
     head->body_bytes = 0;
     head->is_last = false;
-    if (head->bytes > UINT16_MAX || !take_request_line(&at, stop + 2, head))
+    if (!last)
+        return HEAD_INCOMPLETE;
+    if (last - text >= UINT16_MAX || !take_request_line(&at, last + 1, head))
         return HEAD_OTHER;
-    while (at < stop + 2)
-        if (!take_header(&at, stop + 2, head))
+    while (at <= last)
+        if (!take_header(&at, last + 1, head))
             return HEAD_OTHER;
+    if (!stop)
+        return HEAD_INCOMPLETE;
+    head->bytes = (size_t)(stop + 4 - text);
     return is_plain(head) ? HEAD_PLAIN : HEAD_OTHER;
 }
 

@@ -21,7 +21,7 @@ struct head {
     const char *method;
     char *path;
     size_t path_bytes;
-    struct head_field header[HEAD_FIELDS], argument[HEAD_FIELDS]; /* arguments that have a value */
+    struct head_field header[HEAD_FIELDS], argument[HEAD_FIELDS];
     unsigned n_headers, n_arguments;
     size_t bytes, body_bytes;
     bool is_last; /* Connection: close */
