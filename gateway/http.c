@@ -47,8 +47,8 @@ struct http {
     struct request *asking; /* the one that routes.c is being asked about */
     uint64_t last_number;
     struct porter *porter;
-    uint64_t since_ms; /* when the connection that is handed to libmicrohttpd began its request */
-    bool has_pending;  /* see above */
+    struct timer *deadline; /* of the connection that is being handed to libmicrohttpd */
+    bool has_pending;       /* see above */
 };
 
 /* What can be wrong with a head that libmicrohttpd lets pass. */
@@ -401,7 +401,7 @@ static void connection_changed(void *user, struct MHD_Connection *connection, vo
         *context = tcp = memory_zeroed(1, sizeof *tcp);
         tcp->worker = http->worker;
         tcp->fd = connect_fd(connection);
-        timer_arm(&http->worker->request, &tcp->deadline, http->since_ms);
+        timer_move(http->deadline, &tcp->deadline);
         atomic_fetch_add(&http->worker->gateway->descriptors, 1);
     } else if (tcp) {
         timer_disarm(&tcp->deadline);
@@ -431,6 +431,14 @@ static void ready(struct watch *watch, uint32_t events)
     MHD_run(http->daemon);
 }
 
+/* Since it knows of threads, libmicrohttpd takes connections later, unless told that there are
+ * none. */
+#if MHD_VERSION >= 0x00097707
+#define ONE_THREAD MHD_USE_NO_THREAD_SAFETY
+#else
+#define ONE_THREAD 0
+#endif
+
 struct http *http_start(struct worker *worker, int listen_fd)
 {
     struct http *http = memory_zeroed(1, sizeof *http);
@@ -441,7 +449,7 @@ struct http *http_start(struct worker *worker, int listen_fd)
     table_init(&http->waiting);
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME |
-            MHD_USE_ERROR_LOG,
+            MHD_USE_ERROR_LOG | ONE_THREAD,
         0, NULL, NULL, handle, http, MHD_OPTION_EXTERNAL_LOGGER, log_library, http,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)worker->gateway->max_descriptors,
         MHD_OPTION_CONNECTION_TIMEOUT, STALLED_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -457,14 +465,15 @@ struct http *http_start(struct worker *worker, int listen_fd)
     return http->porter ? http : NULL;
 }
 
-void http_take(struct http *http, int fd, uint64_t since_ms)
+void http_take(struct http *http, int fd, struct timer *deadline)
 {
     struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof peer;
 
-    http->since_ms = since_ms;
+    http->deadline = deadline;
     (void)getpeername(fd, (struct sockaddr *)&peer, &length);
     (void)MHD_add_connection(http->daemon, fd, (struct sockaddr *)&peer, length);
+    http->deadline = NULL;
 }
 
 void http_quiesce(struct http *http)

@@ -24,6 +24,10 @@ struct http *http_start(struct worker *worker, int listen_fd);
 void http_quiesce(struct http *http);
 void http_stop(struct http **http);
 
+/* Somebody's connection is libmicrohttpd's from now on, and so is the deadline of the request that
+ * it owes. */
+void http_take(struct http *http, int fd, struct timer *deadline);
+
 /* Work that is due without any descriptor being ready; to be called when a turn ends. */
 void http_run_pending(struct http *http);
 

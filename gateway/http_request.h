@@ -62,9 +62,6 @@ void request_serve(struct request *request);
 void request_lose(struct request *request);
 void request_end(struct request *request);
 
-/* Somebody's connection is libmicrohttpd's from now on; it has owed a request since then. */
-void http_take(struct http *http, int fd, uint64_t since_ms);
-
 /* RFC 9110 §15. */
 const char *http_reason(unsigned status);
 

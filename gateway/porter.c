@@ -109,10 +109,11 @@ static int give_away(struct visitor *visitor)
 
 static void give_to_library(struct visitor *visitor)
 {
-    struct porter *porter = visitor->porter;
-    uint64_t since_ms = visitor->tcp.deadline.deadline_ms - porter->worker->request.length_ms;
+    struct timer deadline;
 
-    http_take(porter->http, give_away(visitor), since_ms);
+    timer_move(&visitor->tcp.deadline, &deadline);
+    http_take(visitor->porter->http, give_away(visitor), &deadline);
+    timer_disarm(&deadline); /* should it not have been taken */
 }
 
 /* Answering. */

@@ -34,6 +34,15 @@ void timer_disarm(struct timer *timer)
     timer->previous = timer->next = NULL;
 }
 
+void timer_move(struct timer *from, struct timer *to)
+{
+    *to = *from;
+    if (!to->next)
+        return;
+    to->previous->next = to->next->previous = to;
+    from->previous = from->next = NULL;
+}
+
 bool timer_is_armed(const struct timer *timer)
 {
     return timer->next != NULL;

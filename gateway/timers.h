@@ -24,6 +24,7 @@ void timer_list_init(struct timer_list *list,
                      void (*expired)(struct timer *timer)); /* set its length next */
 void timer_arm(struct timer_list *list, struct timer *timer, uint64_t now_ms);
 void timer_disarm(struct timer *timer);
+void timer_move(struct timer *from, struct timer *to); /* `to` has its deadline from now on */
 bool timer_is_armed(const struct timer *timer);
 
 /* Call `expired` for all that are due.  The next deadline that remains, UINT64_MAX: none. */
