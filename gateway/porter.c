@@ -29,6 +29,7 @@
 #define LOOK_BYTES     16384               /* a request that is longer is not plain */
 #define HEAD_BYTES     (LOOK_BYTES + 2048) /* of an answer: what it repeats, and what is ours */
 #define ACCEPTS_A_TURN 16                  /* so that several workers share a crowd */
+#define LOOKS          32 /* so often that is not whole: nor is a request that comes in drops */
 #define REST_MS        100
 #define EDGES          (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
@@ -55,7 +56,8 @@ struct visitor {
     struct request request;
     struct net_address peer;
     bool is_due, has_more, has_shut, is_last;
-    char *unsent; /* of the answer, when the socket does not take all of it */
+    uint8_t looks; /* at the request at hand */
+    char *unsent;  /* of the answer, when the socket does not take all of it */
     size_t unsent_bytes, sent;
 };
 
@@ -344,7 +346,7 @@ static void look(struct visitor *visitor)
         end(visitor);
         return;
     }
-    if (whole == 0) {
+    if (whole == 0 || (whole > (size_t)n && ++visitor->looks == LOOKS)) {
         give_to_library(visitor);
         return;
     }
@@ -353,6 +355,7 @@ static void look(struct visitor *visitor)
     if (whole > (size_t)n)
         return;
     visitor->has_more = whole < (size_t)n || visitor->has_shut;
+    visitor->looks = 0;
     if (recv(fd, porter->look, whole, MSG_DONTWAIT) == (ssize_t)whole)
         ask(visitor);
     else
