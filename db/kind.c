@@ -8,17 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BCRYPT_SALT   22
-#define BCRYPT_DIGEST 31
-#define BCRYPT_MOST   14
-#define ROUNDS_LEAST  1000 /* fewer are taken for as many */
-#define ROUNDS        5000 /* where none are said */
-#define ROUNDS_MOST   1000000
-#define SHA_SALT_MOST 16
-#define APR1_SALT     8
-#define APR1_DIGEST   22
-#define SHA_DIGEST    28
-#define YES_SALT_MOST 43
+#define ARGON2_KIB_MOST    (256 * 1024) /* as login.hash_memory */
+#define ARGON2_PASSES_MOST 64
+#define BCRYPT_SALT        22
+#define BCRYPT_DIGEST      31
+#define BCRYPT_MOST        14
+#define ROUNDS_LEAST       1000 /* fewer are taken for as many */
+#define ROUNDS             5000 /* where none are said */
+#define ROUNDS_MOST        1000000
+#define SHA_SALT_MOST      16
+#define APR1_SALT          8
+#define APR1_DIGEST        22
+#define SHA_DIGEST         28
+#define YES_SALT_MOST      43
 
 #define CRYPT64 "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -56,8 +58,13 @@ static bool read_argon2id(const char *hash, struct kind *kind, struct error *err
 
     if (sscanf(hash, "$argon2id$v=19$m=%7u,t=%7u,p=1$%*22[A-Za-z0-9+/]$%n", &memory_kib, &passes,
                &end) != 2 ||
-        end == 0 || strlen(hash + end) != 43)
+        end == 0 || strlen(hash + end) != 43 || memory_kib < 8 || passes < 1)
         return malformed("Argon2id", error);
+    if (memory_kib > ARGON2_KIB_MOST || passes > ARGON2_PASSES_MOST)
+        return error_set(error,
+                         "an Argon2id hash of %u KiB and %u passes would keep every login "
+                         "waiting; at most %d KiB and %d are taken",
+                         memory_kib, passes, ARGON2_KIB_MOST, ARGON2_PASSES_MOST);
     snprintf(kind->text, sizeof kind->text, "$argon2id$v=19$m=%u,t=%u,p=1", memory_kib, passes);
     kind->digest_at = (size_t)end;
     return true;

@@ -21,9 +21,10 @@
 
 #define STANDARD_CONFIG "/etc/sallyport/sallyport.conf"
 
-static const struct command *const nouns[] = {init_commands,    user_commands,     token_commands,
-                                              session_commands, throttle_commands, audit_commands,
-                                              db_commands,      key_commands,      config_commands};
+static const struct command *const nouns[] = {init_commands,     user_commands,  import_commands,
+                                              export_commands,   token_commands, session_commands,
+                                              throttle_commands, audit_commands, db_commands,
+                                              key_commands,      hash_commands,  config_commands};
 #define NARROW_INDENT 6 /* of what a command is for, on a narrow terminal */
 #define NOUNS         (sizeof nouns / sizeof *nouns)
 
@@ -52,6 +53,7 @@ static const struct {
     [OPTION_SINCE]          = {"--since",          "TIME",       false, "such as 2h (ago), 2026-11-23, \"2026-11-23 15:04\" (UTC)"},
     [OPTION_UNTIL]          = {"--until",          "TIME",       false, "up to this, in the same forms"},
     [OPTION_OLDER_THAN]     = {"--older-than",     "DURATION",   false, "such as 30d"},
+    [OPTION_HASHES]         = {"--hashes",         NULL,         false, "with the hashes of the passwords, as `import json` needs them"},
     [OPTION_IF_NOT_EXISTS]  = {"--if-not-exists",  NULL,         false, "leave one that exists as it is, and succeed"},
     [OPTION_DRY_RUN]        = {"--dry-run",        NULL,         false, "say what would be done, and do nothing"},
     [OPTION_YES]            = {"--yes",            NULL,         false, "do not ask"},

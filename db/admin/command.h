@@ -39,6 +39,7 @@ enum option {
     OPTION_SINCE,
     OPTION_UNTIL,
     OPTION_OLDER_THAN,
+    OPTION_HASHES,
     OPTION_IF_NOT_EXISTS,
     OPTION_DRY_RUN,
     OPTION_YES,
@@ -74,7 +75,8 @@ struct command {
 
 /* The rows of each file, ended by one without a noun. */
 extern const struct command init_commands[], user_commands[], token_commands[], session_commands[],
-    throttle_commands[], audit_commands[], db_commands[], key_commands[], config_commands[];
+    throttle_commands[], audit_commands[], db_commands[], key_commands[], config_commands[],
+    import_commands[], export_commands[], hash_commands[];
 
 /* Read the command line, run what it asks for, and see to it that what was printed got out. */
 enum command_status command_line(int argc, char **argv);

@@ -1,11 +1,11 @@
 /* `sallyport user`: who may log in, and what their tokens say of them. */
+#include "db/admin/claims.h"
 #include "db/admin/columns.h"
 #include "db/admin/instance.h"
 #include "db/admin/terminal.h"
 
 #include "common/clock.h"
 #include "common/memory.h"
-#include "common/token.h"
 #include "db/connection.h"
 #include "db/users.h"
 
@@ -14,19 +14,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A third more in base64, and the registered claims: a token stays well below its longest. */
-#define CLAIMS_MAX_BYTES 4096
-
-#define ROLES          "roles"
-#define ROLE_MAX_BYTES 64
-
 /* ---- what is printed ------------------------------------------------------------------------ */
+
+/* How the hash was made, as "$2b$12$": without the salt's dots. */
+static const char *hash_kind(const struct user *user, struct kind *kind)
+{
+    struct error error;
+
+    if (!kind_read(user->hash, kind, &error))
+        return "unknown";
+    kind->text[strcspn(kind->text, ".")] = '\0';
+    return kind->text;
+}
 
 static json_t *user_json(const struct user *user)
 {
-    return json_pack("{s:I, s:s, s:b, s:I, s:I, s:O}", "id", (json_int_t)user->id, "name",
+    struct kind kind;
+
+    return json_pack("{s:I, s:s, s:b, s:I, s:I, s:s, s:O}", "id", (json_int_t)user->id, "name",
                      user->name, "disabled", user->disabled, "created", (json_int_t)user->created_s,
-                     "changed", (json_int_t)user->changed_s, "claims", user->claims);
+                     "changed", (json_int_t)user->changed_s, "hash_kind", hash_kind(user, &kind),
+                     "claims", user->claims);
 }
 
 /* A list with commas; "" where there is none. */
@@ -48,8 +56,8 @@ static void add_claims(struct columns *columns, const struct user *user)
     json_t *others = json_copy(user->claims);
     char *text;
 
-    if (json_is_array(json_object_get(others, ROLES)))
-        json_object_del(others, ROLES);
+    if (json_is_array(json_object_get(others, CLAIMS_ROLES)))
+        json_object_del(others, CLAIMS_ROLES);
     text = json_dumps(others, JSON_COMPACT);
     columns_add(columns, text && json_object_size(others) ? text : "");
     free(text);
@@ -62,13 +70,14 @@ static void add_user(struct columns *columns, const struct user *user)
     columns_add(columns, user->name);
     columns_add(columns, user->disabled ? "disabled" : "enabled");
     columns_add_time(columns, user->created_s);
-    add_roles(columns, json_object_get(user->claims, ROLES));
+    add_roles(columns, json_object_get(user->claims, CLAIMS_ROLES));
     add_claims(columns, user);
 }
 
 static void print_pairs(const struct user *user)
 {
     struct columns columns = COLUMNS_PAIRS;
+    struct kind kind;
 
     columns_add(&columns, "name");
     columns_add(&columns, user->name);
@@ -80,8 +89,10 @@ static void print_pairs(const struct user *user)
     columns_add_time(&columns, user->created_s);
     columns_add(&columns, "changed");
     columns_add_time(&columns, user->changed_s);
+    columns_add(&columns, "hash");
+    columns_add(&columns, hash_kind(user, &kind));
     columns_add(&columns, "roles");
-    add_roles(&columns, json_object_get(user->claims, ROLES));
+    add_roles(&columns, json_object_get(user->claims, CLAIMS_ROLES));
     columns_add(&columns, "claims");
     add_claims(&columns, user);
     columns_print(&columns);
@@ -97,50 +108,11 @@ static void print_user(const struct request *request, const struct user *user)
 
 /* ---- what is read --------------------------------------------------------------------------- */
 
-static bool role_is_valid(const char *role)
-{
-    return *role && strlen(role) <= ROLE_MAX_BYTES &&
-           role[strspn(role, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                             "_.:/@-")] == '\0';
-}
-
-static bool roles_are_valid(const json_t *roles)
-{
-    bool are_valid = json_is_array(roles);
-    const json_t *role;
-    size_t i;
-
-    json_array_foreach(roles, i, role) are_valid =
-        are_valid && json_is_string(role) && role_is_valid(json_string_value(role));
-    return are_valid;
-}
-
-static bool is_reserved(const char *name)
-{
-    return token_claim_is_reserved(name) || strcmp(name, USERS_ID_CLAIM) == 0 ||
-           strcmp(name, "kid") == 0 || strcmp(name, "token") == 0;
-}
-
 static enum command_status check_claims(const struct request *request, const json_t *claims)
 {
-    const char *name;
-    json_t *value;
+    struct error error;
 
-    json_object_foreach((json_t *)(uintptr_t)claims, name, value)
-    {
-        if (!*name)
-            return command_misused(request, "a claim without a name");
-        if (is_reserved(name))
-            return command_misused(request, "the claim \"%s\" is set by Sallyport itself", name);
-        if (strcmp(name, ROLES) == 0 && !roles_are_valid(value))
-            return command_misused(request,
-                                   "the claim \"roles\" is a list of roles, each 1 to %d letters, "
-                                   "digits and _.:/@-; see `sallyport user roles --help`",
-                                   ROLE_MAX_BYTES);
-    }
-    if (json_dumpb(claims, NULL, 0, JSON_COMPACT) > CLAIMS_MAX_BYTES)
-        return command_misused(request, "the claims are longer than %d bytes", CLAIMS_MAX_BYTES);
-    return COMMAND_DONE;
+    return claims_check(claims, &error) ? COMMAND_DONE : command_misused(request, "%s", error.text);
 }
 
 static enum command_status add_claim(const struct request *request, json_t *claims,
@@ -448,7 +420,7 @@ static enum command_status set_claim(const struct request *request, json_t *clai
                                word);
     name = removes ? memory_copy(word + 1, strlen(word + 1))
                    : memory_copy(word, (size_t)(equals - word) - as_json);
-    if (strcmp(name, ROLES) == 0)
+    if (strcmp(name, CLAIMS_ROLES) == 0)
         status = command_misused(request, "the roles are set by `sallyport user roles`");
     else if (removes)
         json_object_del(claims, name);
@@ -481,17 +453,17 @@ static size_t find_role(const json_t *roles, const char *name)
 /* +ROLE or -ROLE; a role is there once. */
 static enum command_status set_role(const struct request *request, json_t *claims, const char *word)
 {
-    json_t *roles = json_object_get(claims, ROLES);
+    json_t *roles = json_object_get(claims, CLAIMS_ROLES);
     size_t at;
 
-    if ((*word != '+' && *word != '-') || !role_is_valid(word + 1))
+    if ((*word != '+' && *word != '-') || !claims_role_is_valid(word + 1))
         return command_misused(request,
                                "\"%s\": +ROLE or -ROLE is needed, of 1 to %d letters, digits and "
                                "_.:/@-",
-                               word, ROLE_MAX_BYTES);
+                               word, CLAIMS_ROLE_MAX_BYTES);
     if (!json_is_array(roles)) {
         roles = json_array();
-        json_object_set_new(claims, ROLES, roles);
+        json_object_set_new(claims, CLAIMS_ROLES, roles);
     }
     at = find_role(roles, word + 1);
     if (*word == '-')
@@ -499,7 +471,7 @@ static enum command_status set_role(const struct request *request, json_t *claim
     else if (at == json_array_size(roles))
         json_array_append_new(roles, json_string(word + 1));
     if (json_array_size(roles) == 0)
-        json_object_del(claims, ROLES);
+        json_object_del(claims, CLAIMS_ROLES);
     return COMMAND_DONE;
 }
 
