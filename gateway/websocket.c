@@ -372,7 +372,8 @@ static ssize_t read_some(struct session *session, void *to, size_t size)
 
 /*
  * RFC 6455 §7.1.1: who has answered our close frame leaves it to us to end the connection, as
- * websocket-client of Python does.  What came before it is not looked at.
+ * websocket-client of Python does.  What came before it is not looked at, nor is it put together:
+ * whose answer comes in pieces has close_timeout to end the connection itself.
  */
 static bool ends_with_close(const uint8_t *bytes, size_t n)
 {

@@ -20,7 +20,8 @@ struct outcome {
     char heard[HEARD_MAX]; /* of the WebSocket, */
     size_t n;
     uint64_t closed[CLOSE_REASONS_N];
-    uint64_t left[SESSION_STATES]; /* sessions, before the client closes */
+    uint64_t left[SESSION_STATES]; /* sessions, before the client closes; not those that wait for
+                                      an answer to our close frame: one in pieces is not seen */
     size_t queued;                 /* for its polling */
 };
 
@@ -119,7 +120,7 @@ static void play(uint8_t agreed, const uint8_t *stream, size_t size, const uint8
     gateway_settle(0);
     gateway_receive(pair[1], outcome->heard, &outcome->n, HEARD_MAX);
     forget_id(outcome);
-    for (int state = 0; state < SESSION_STATES; state++) {
+    for (int state = 0; state < SESSION_CLOSING; state++) {
         const struct session *head = &worker->sessions[state];
 
         outcome->left[state] = atomic_load(&worker->counters.sessions[state]);
