@@ -192,7 +192,8 @@ static void stop_waiting(struct request *request)
     table_remove(&request->http->waiting, &request->link);
     if (!request->connection)
         return;
-    worker_unwatch(request->http->worker, request->fd);
+    if (request->lost)
+        worker_unwatch(request->http->worker, request->fd);
     MHD_resume_connection(request->connection);
     request->http->has_pending = true;
 }
@@ -732,17 +733,17 @@ void request_wait(struct request *request, void (*lost)(struct request *request)
     struct worker *worker = request->http->worker;
 
     request->lost = lost;
-    if (!request->connection)
-        goto waiting;
-    request->fd = connect_fd(request->connection);
-    request->watch.ready = connection_gone;
-    if (!worker_watch(worker, request->fd, EPOLLRDHUP | EPOLLONESHOT, &request->watch)) {
-        request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
-                                                 .ends_connection = true});
-        return;
+    if (request->connection && lost) {
+        request->fd = connect_fd(request->connection);
+        request->watch.ready = connection_gone;
+        if (!worker_watch(worker, request->fd, EPOLLRDHUP | EPOLLONESHOT, &request->watch)) {
+            request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
+                                                     .ends_connection = true});
+            return;
+        }
     }
-    MHD_suspend_connection(request->connection);
-waiting:
+    if (request->connection)
+        MHD_suspend_connection(request->connection);
     table_add(&request->http->waiting, &request->link);
     request->state = REQUEST_WAITING;
 }

@@ -96,7 +96,8 @@ struct upgrade {
 };
 void request_upgrade(struct request *request, const char *accept, struct upgrade *upgrade);
 
-/* Wait to be told by http_answer.  `lost` is called when the client goes away before that. */
+/* Wait to be told by http_answer.  `lost` is called when the client goes away before that, or only
+ * ends its side; NULL: the answer will not be long, and nobody looks. */
 void request_wait(struct request *request, void (*lost)(struct request *request));
 
 /* What routes.c keeps with a request. */

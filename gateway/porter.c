@@ -294,6 +294,11 @@ static void begin(struct visitor *visitor)
     routes_begin(request);
 }
 
+static bool is_lost(const struct visitor *visitor)
+{
+    return visitor->has_shut && visitor->request.state == REQUEST_WAITING && visitor->request.lost;
+}
+
 static void lose(struct visitor *visitor)
 {
     request_lose(&visitor->request);
@@ -314,7 +319,7 @@ static void ask(struct visitor *visitor)
     request_serve(request);
     request->head = NULL;
     request->body = NULL;
-    if (request->state == REQUEST_WAITING && visitor->has_shut)
+    if (is_lost(visitor))
         lose(visitor);
 }
 
@@ -374,7 +379,7 @@ static void ready(struct watch *watch, uint32_t events)
         return;
     }
     visitor->has_more |= (events & ~(uint32_t)EPOLLOUT) != 0;
-    if (visitor->request.state == REQUEST_WAITING && visitor->has_shut)
+    if (is_lost(visitor))
         lose(visitor);
     else if (visitor->unsent && events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         send_unsent(visitor);

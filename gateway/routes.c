@@ -298,12 +298,6 @@ static void get_lost(struct request *request)
                     request_number(request), NULL, 0);
 }
 
-/* A POST, or an upgrade: its answer comes all the same, and finds nobody. */
-static void other_lost(struct request *request)
-{
-    (void)request;
-}
-
 static bool parse_sid(const struct request *request, uint8_t sid[SESSION_ID_BYTES])
 {
     const char *text = request_query(request, "sid");
@@ -459,6 +453,8 @@ void routes_begin(struct request *request)
 
 void routes_serve(struct request *request)
 {
+    bool is_poll;
+
     if (request_worker(request)->is_stopping) {
         answer_json(request, 503, ENGINE_STOPPING);
         return;
@@ -474,8 +470,11 @@ void routes_serve(struct request *request)
         return;
     }
     serve_engine(request);
-    if (!request_is_answered(request))
-        request_wait(request, is_method(request, "GET") ? get_lost : other_lost);
+    if (request_is_answered(request))
+        return;
+    /* Only a poll can wait long: a POST or an upgrade is answered at once, by another worker. */
+    is_poll = is_method(request, "GET") && !*request_notes(request)->accept;
+    request_wait(request, is_poll ? get_lost : NULL);
 }
 
 void routes_upgrade(struct request *request)

@@ -197,6 +197,17 @@ test('who asks, closes its side and goes is noticed while it waits', async (t) =
     await until(async () => (await session.post('6')).status === 400, 'the end of the session');
 });
 
+test('who posts and closes its side has its answer, whichever worker it asks, and however it is read', async (t) => {
+    const sp = await start(t, { 'gateway.workers': 4 });
+    for (const more of ['', '&decoded=%20'])
+        for (let i = 0; i < 12; i++) {
+            const session = await poll(sp);
+            const wire = dial(t, sp);
+            wire.socket.end(request('POST', session.url.split('?')[1] + more, [], '40'));
+            assert.match(await wire.end(), /^HTTP\/1\.1 200 [^]*ok$/);
+        }
+});
+
 /* ---- where the page comes from ---- */
 
 const cors = (headers) => ['access-control-allow-origin', 'access-control-allow-credentials', 'vary'].map((name) => headers.get(name));
