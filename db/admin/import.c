@@ -10,12 +10,12 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "db/connection.h"
 #include "db/password.h"
 #include "db/users.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +30,24 @@
 #define KINDS_MOST     8 /* more cost every login too much, and what is there may yet change */
 #define SHADOW_FIELDS  9
 
-/* What became of a line. */
+#define QUOTE(number) #number
+#define TEXT(number)  QUOTE(number)
+
+/* What becomes of a line. */
 enum verdict { TAKEN, THERE, NOBODY, LEFT, REFUSED, VERDICTS };
 
-struct import;
+struct line {
+    char text[LINE_MAX_BYTES];
+    size_t number;
+    enum verdict verdict;
+    struct error why; /* of LEFT and REFUSED */
+    struct user user; /* borrows from these: */
+    json_t *json, *claims;
+};
+
 struct form {
     const char *verb;
-    enum verdict (*read)(struct import *import, char *line, struct user *user, struct error *why);
+    enum verdict (*read)(struct line *line);
 };
 
 struct import {
@@ -45,109 +56,100 @@ struct import {
     const struct form *form;
     FILE *file;
     const char *name;
-    bool is_terminal, is_ended;
-    size_t line, counts[VERDICTS];
+    bool is_terminal, is_dry, is_ended;
+    size_t n_lines, counts[VERDICTS];
+    struct line *batch;
+    size_t n_batch;
     struct kinds kinds;
-    json_t *read;        /* what the user of this line borrows from */
     json_t *seen;        /* the names of a dry run */
-    json_t *passed_over; /* what was said */
+    json_t *passed_over; /* what was said, for --json */
     uint64_t shown_ms;
 };
 
 /* ---- the lines ------------------------------------------------------------------------------ */
 
-static bool is_nobody(const char *line)
+static enum verdict refuse(struct line *line, const char *why)
 {
-    return line[strspn(line, " \t")] == '\0' || *line == '#';
+    error_set(&line->why, "%s", why);
+    return REFUSED;
 }
 
-static enum verdict read_htpasswd(struct import *import, char *line, struct user *user,
-                                  struct error *why)
+static enum verdict leave(struct line *line, const char *why)
 {
-    char *colon = strchr(line, ':');
+    error_set(&line->why, "%s", why);
+    return LEFT;
+}
 
-    (void)import;
-    if (is_nobody(line))
-        return NOBODY;
-    error_set(why, "there is no colon after a name");
+static enum verdict read_htpasswd(struct line *line)
+{
+    char *colon = strchr(line->text, ':');
+
     if (!colon)
-        return REFUSED;
+        return refuse(line, "there is no colon after a name");
     *colon = '\0';
-    user->name = line;
-    user->hash = colon + 1;
+    line->user.name = line->text;
+    line->user.hash = colon + 1;
     return TAKEN;
 }
 
 /* shadow(5). */
-static enum verdict read_shadow(struct import *import, char *line, struct user *user,
-                                struct error *why)
+static enum verdict read_shadow(struct line *line)
 {
-    char *fields[SHADOW_FIELDS] = {NULL}, *field;
-    int64_t expires_days;
+    char *fields[SHADOW_FIELDS] = {NULL}, *rest = line->text, *field;
     size_t n = 0;
 
-    (void)import;
-    if (is_nobody(line))
-        return NOBODY;
-    for (; (field = strsep(&line, ":")); n++)
+    for (; (field = strsep(&rest, ":")); n++)
         if (n < SHADOW_FIELDS)
             fields[n] = field;
-    error_set(why, "it has %zu fields, not the %d of shadow(5)", n, SHADOW_FIELDS);
-    if (n != SHADOW_FIELDS)
-        return REFUSED;
-    user->name = fields[0];
-    user->hash = fields[1];
-    error_set(why, "without a password");
-    if (!*user->hash)
-        return LEFT;
-    error_set(why, "locked");
-    if (strchr("!*", *user->hash))
-        return LEFT;
-    expires_days = *fields[7] ? strtoll(fields[7], NULL, 10) : INT64_MAX;
-    error_set(why, "expired");
-    return expires_days <= clock_wall_s() / 86400 ? LEFT : TAKEN;
-}
-
-/* As `sallyport export` writes it. */
-static enum verdict read_json(struct import *import, char *line, struct user *user,
-                              struct error *why)
-{
-    json_int_t created_s = user->created_s;
-    int disabled = 0;
-    json_error_t where;
-
-    if (is_nobody(line))
-        return NOBODY;
-    import->read = json_loads(line, JSON_REJECT_DUPLICATES, &where);
-    /* Not in jansson's words, which repeat what stands there. */
-    error_set(why, "it is not JSON, from character %d on", where.column);
-    if (!import->read)
-        return REFUSED;
-    if (json_unpack_ex(import->read, &where, JSON_STRICT, "{s:s, s?s, s?b, s?I, s?o}", "name",
-                       &user->name, "hash", &user->hash, "disabled", &disabled, "created",
-                       &created_s, "claims", &user->claims) < 0) {
-        error_set(why, "%s", where.text);
+    if (n != SHADOW_FIELDS) {
+        error_set(&line->why, "it has %zu fields, not the %d of shadow(5)", n, SHADOW_FIELDS);
         return REFUSED;
     }
+    line->user.name = fields[0];
+    line->user.hash = fields[1];
+    if (!*fields[1])
+        return leave(line, "without a password");
+    if (strchr("!*", *fields[1]))
+        return leave(line, "locked");
+    if (*fields[7] && strtoll(fields[7], NULL, 10) <= clock_wall_s() / 86400)
+        return leave(line, "expired");
+    return TAKEN;
+}
+
+/* As `sallyport export` writes it.  Not in jansson's words where it is no JSON, for they repeat
+ * what stands there. */
+static enum verdict read_json(struct line *line)
+{
+    struct user *user = &line->user;
+    json_int_t created_s = user->created_s;
+    json_error_t where;
+    int disabled = 0;
+
+    line->json = json_loads(line->text, JSON_REJECT_DUPLICATES, &where);
+    if (!line->json) {
+        error_set(&line->why, "it is not JSON, from character %d on", where.column);
+        return REFUSED;
+    }
+    if (json_unpack_ex(line->json, &where, JSON_STRICT, "{s:s, s?s, s?b, s?I, s?o}", "name",
+                       &user->name, "hash", &user->hash, "disabled", &disabled, "created",
+                       &created_s, "claims", &user->claims) < 0)
+        return refuse(line, where.text);
     user->disabled = disabled;
     user->created_s = created_s;
-    error_set(why, "there is no hash; `sallyport export --hashes` gives them");
     if (!user->hash)
-        return REFUSED;
-    error_set(why, "\"created\" is before 1970");
+        return refuse(line, "there is no hash; `sallyport export --hashes` gives them");
     if (created_s < 0)
-        return REFUSED;
-    error_set(why, "the claims are no object");
+        return refuse(line, "\"created\" is before 1970");
     if (!json_is_object(user->claims))
-        return REFUSED;
-    return claims_check(user->claims, why) ? TAKEN : REFUSED;
+        return refuse(line, "the claims are no object");
+    return claims_check(user->claims, &line->why) ? TAKEN : REFUSED;
 }
 
 static const struct form forms[] = {
     {"htpasswd", read_htpasswd}, {"shadow", read_shadow}, {"json", read_json}};
 
 /* Without its end; what is too long is read to its end and not kept.  False: there is no more. */
-static bool next_line(struct import *import, char line[LINE_MAX_BYTES], struct error *why)
+static bool next_line(struct import *import, struct line *line)
 {
     size_t n = 0, nuls = 0;
     int byte;
@@ -155,68 +157,81 @@ static bool next_line(struct import *import, char line[LINE_MAX_BYTES], struct e
     while ((byte = getc_unlocked(import->file)) != EOF && byte != '\n') {
         nuls += byte == '\0';
         if (n < LINE_MAX_BYTES)
-            line[n] = (char)byte;
+            line->text[n] = (char)byte;
         n++;
     }
     if (byte == EOF && n == 0)
         return false;
-    why->text[0] = '\0';
-    import->line++;
+    line->verdict = TAKEN;
+    line->number = ++import->n_lines;
     if (n >= LINE_MAX_BYTES)
-        error_set(why, "it is longer than %d bytes", LINE_MAX_BYTES - 1);
+        line->verdict = refuse(line, "it is longer than " TEXT(LINE_MAX_BYTES) " bytes");
     else if (nuls)
-        error_set(why, "there is a NUL in it");
+        line->verdict = refuse(line, "there is a NUL in it");
     n = n < LINE_MAX_BYTES ? n : LINE_MAX_BYTES - 1;
-    line[n] = '\0';
-    if (n && line[n - 1] == '\r')
-        line[n - 1] = '\0';
+    line->text[n] = '\0';
+    if (n && line->text[n - 1] == '\r')
+        line->text[n - 1] = '\0';
     return true;
 }
 
-/* ---- what becomes of them ------------------------------------------------------------------- */
-
-static enum verdict judge(struct import *import, const struct user *user, struct error *why)
+static enum verdict judge(struct line *line)
 {
+    const char *name = line->user.name;
     struct kind kind;
 
-    if (!user_name_is_valid(user->name, strlen(user->name))) {
-        error_set(why,
-                  "a name is 1 to %d bytes of UTF-8 without control characters, colons, or "
-                  "white space at its ends",
-                  USER_NAME_MAX_BYTES);
-        return REFUSED;
-    }
-    if (!kind_read(user->hash, &kind, why))
-        return REFUSED;
-    if (kinds_have(&import->kinds, kind.text))
-        return TAKEN;
-    if (import->kinds.n >= KINDS_MOST) {
-        error_set(why,
-                  "its hash is of a kind that no user has yet, and there are %d kinds already: "
-                  "each costs every login one more hash",
-                  KINDS_MOST);
-        return REFUSED;
-    }
-    memcpy(import->kinds.texts[import->kinds.n++], kind.text, sizeof kind.text);
-    return TAKEN;
+    if (!user_name_is_valid(name, strlen(name)))
+        return refuse(
+            line,
+            "a name is 1 to " TEXT(
+                USER_NAME_MAX_BYTES) " bytes of UTF-8 without "
+                                     "control characters, colons, or white space at its ends");
+    return kind_read(line->user.hash, &kind, &line->why) ? TAKEN : REFUSED;
 }
 
-/* Who is there is left alone; with this very hash they came from here before. */
-static enum verdict compare(struct import *import, const struct user *user, struct error *why)
+/* Here we may wait, for whoever writes the file; from here on nobody is waited for. */
+static void read_batch(struct import *import)
 {
-    struct user there;
-    enum verdict verdict = LEFT;
+    for (import->n_batch = 0; import->n_batch < BATCH_LINES; import->n_batch++) {
+        struct line *line = &import->batch[import->n_batch];
 
-    error_set(why, "there is a user of that name already");
-    if (users_find(import->instance->database, user->name, &there) != DB_OK)
-        return verdict;
-    if (strcmp(there.hash, user->hash) == 0)
-        verdict = THERE;
-    user_fini(&there);
-    return verdict;
+        if (!next_line(import, line))
+            break;
+        line->claims = json_object();
+        line->user = (struct user){.claims = line->claims, .created_s = clock_wall_s()};
+        if (line->verdict == TAKEN &&
+            (!line->text[strspn(line->text, " \t")] || line->text[0] == '#'))
+            line->verdict = NOBODY;
+        if (line->verdict == TAKEN)
+            line->verdict = import->form->read(line);
+        if (line->verdict == TAKEN)
+            line->verdict = judge(line);
+    }
+    import->is_ended = import->n_batch < BATCH_LINES;
 }
 
-/* The same without adding them. */
+/* ---- the users ------------------------------------------------------------------------------ */
+
+/* Of a kind that others have, or of one more that logins can bear. */
+static bool is_bearable(struct import *import, struct line *line)
+{
+    struct kinds *kinds = &import->kinds;
+    struct kind kind;
+
+    if (!kind_read(line->user.hash, &kind, &line->why))
+        return false;
+    if (kinds_have(kinds, kind.text))
+        return true;
+    if (kinds->n >= KINDS_MOST)
+        return error_set(&line->why,
+                         "its hash is of a kind that no user has yet, and there are %d "
+                         "kinds already: each costs every login one more hash",
+                         KINDS_MOST);
+    memcpy(kinds->texts[kinds->n++], kind.text, sizeof kind.text);
+    return true;
+}
+
+/* What a dry run has of adding somebody. */
 static enum db_result look(struct import *import, const struct user *user)
 {
     struct user there;
@@ -234,18 +249,60 @@ static enum db_result look(struct import *import, const struct user *user)
     return DB_OK;
 }
 
-static enum db_result add(struct import *import, const struct user *user, enum verdict *verdict,
-                          struct error *why)
+/* Who is there is left alone; with this very hash they came from here before. */
+static enum verdict compare(struct import *import, struct line *line)
 {
-    enum db_result result = request_has(import->request, OPTION_DRY_RUN)
-                                ? look(import, user)
-                                : users_import(import->instance->database, user, clock_wall_s());
+    struct user there;
+    enum verdict verdict = leave(line, "there is a user of that name already");
 
+    if (users_find(import->instance->database, line->user.name, &there) != DB_OK)
+        return verdict;
+    if (strcmp(there.hash, line->user.hash) == 0)
+        verdict = THERE;
+    user_fini(&there);
+    return verdict;
+}
+
+static enum db_result add(struct import *import, struct line *line)
+{
+    enum db_result result;
+
+    if (!is_bearable(import, line)) {
+        line->verdict = REFUSED;
+        return DB_OK;
+    }
+    result = import->is_dry ? look(import, &line->user)
+                            : users_import(import->instance->database, &line->user, clock_wall_s());
     if (result != DB_EXISTS)
         return result;
-    *verdict = compare(import, user, why);
+    line->verdict = compare(import, line);
     return DB_OK;
 }
+
+static enum db_result add_lines(struct import *import)
+{
+    enum db_result result = DB_OK;
+
+    if (!import->is_dry || !import->kinds.n)
+        result = users_kinds(import->instance->database, &import->kinds);
+    for (size_t i = 0; i < import->n_batch && result == DB_OK; i++)
+        if (import->batch[i].verdict == TAKEN)
+            result = add(import, &import->batch[i]);
+    return result;
+}
+
+static enum db_result add_batch(struct import *import)
+{
+    struct database *database = import->instance->database;
+    enum db_result result = DB_OK;
+
+    if (import->is_dry)
+        return add_lines(import);
+    result = database_begin(database);
+    return result == DB_OK ? database_end(database, add_lines(import)) : result;
+}
+
+/* ---- what is said of them ------------------------------------------------------------------- */
 
 static void clear_progress(const struct import *import)
 {
@@ -253,72 +310,49 @@ static void clear_progress(const struct import *import)
         fputs("\r\033[K", stderr);
 }
 
-static void say(struct import *import, const char *name, const struct error *why)
+static void show_progress(struct import *import)
 {
+    uint64_t now_ms = clock_monotonic_ms();
+    long at = ftell(import->file);
+    struct stat status;
+
+    if (!import->is_terminal || now_ms - import->shown_ms < PROGRESS_MS)
+        return;
+    import->shown_ms = now_ms;
+    fprintf(stderr, "\r\033[K%s: %zu lines", import->name, import->n_lines);
+    if (at > 0 && fstat(fileno(import->file), &status) == 0 && status.st_size > 0)
+        fprintf(stderr, ", %d %%", (int)(100.0 * (double)at / (double)status.st_size));
+}
+
+static void say(struct import *import, const struct line *line)
+{
+    const char *name = line->user.name && *line->user.name ? line->user.name : NULL;
+
     clear_progress(import);
-    log_warning("%s:%zu: passed over%s%s: %s", import->name, import->line, name && *name ? " " : "",
-                name ? name : "", why->text);
+    log_warning("%s:%zu: passed over%s%s: %s", import->name, line->number, name ? " " : "",
+                name ? name : "", line->why.text);
     if (request_has(import->request, OPTION_JSON))
         json_array_append_new(import->passed_over,
-                              json_pack("{s:I, s:s*, s:s}", "line", (json_int_t)import->line,
-                                        "name", name, "why", why->text));
+                              json_pack("{s:I, s:s*, s:s}", "line", (json_int_t)line->number,
+                                        "name", name, "why", line->why.text));
 }
 
-static enum db_result take_line(struct import *import, char *line, struct error *why)
+static void end_batch(struct import *import, bool is_done)
 {
-    json_t *claims = json_object();
-    struct user user = {.claims = claims, .created_s = clock_wall_s()};
-    enum verdict verdict = REFUSED;
-    enum db_result result = DB_OK;
+    for (size_t i = 0; i < import->n_batch; i++) {
+        struct line *line = &import->batch[i];
 
-    if (!why->text[0])
-        verdict = import->form->read(import, line, &user, why);
-    if (verdict == TAKEN)
-        verdict = judge(import, &user, why);
-    if (verdict == TAKEN)
-        result = add(import, &user, &verdict, why);
-    if (result == DB_OK) {
-        import->counts[verdict]++;
-        if (verdict == LEFT || verdict == REFUSED)
-            say(import, user.name, why);
+        if (is_done)
+            import->counts[line->verdict]++;
+        if (is_done && (line->verdict == LEFT || line->verdict == REFUSED))
+            say(import, line);
+        json_decref(line->json);
+        json_decref(line->claims);
+        line->json = line->claims = NULL;
     }
-    json_decref(import->read);
-    import->read = NULL;
-    json_decref(claims);
-    return result;
 }
 
-/* ---- in batches ----------------------------------------------------------------------------- */
-
-static enum db_result take_lines(struct import *import)
-{
-    struct database *database = import->instance->database;
-    bool changes = !request_has(import->request, OPTION_DRY_RUN);
-    enum db_result result =
-        changes || import->line == 0 ? users_kinds(database, &import->kinds) : DB_OK;
-    char line[LINE_MAX_BYTES];
-    struct error why;
-
-    for (int i = 0; i < BATCH_LINES && result == DB_OK && !import->is_ended; i++) {
-        if (next_line(import, line, &why))
-            result = take_line(import, line, &why);
-        else
-            import->is_ended = true;
-    }
-    sodium_memzero(line, sizeof line);
-    return result;
-}
-
-static enum db_result take_batch(struct import *import)
-{
-    struct database *database = import->instance->database;
-    enum db_result result;
-
-    if (request_has(import->request, OPTION_DRY_RUN))
-        return take_lines(import);
-    result = database_begin(database);
-    return result == DB_OK ? database_end(database, take_lines(import)) : result;
-}
+/* ---- all of it ------------------------------------------------------------------------------ */
 
 /* Whoever waits for the lock looks for it every few milliseconds: as long as we had it, they may.
  */
@@ -329,45 +363,31 @@ static void pause_for(uint64_t ms)
     nanosleep(&pause, NULL);
 }
 
-static void show_progress(struct import *import)
-{
-    uint64_t now_ms = clock_monotonic_ms();
-    struct stat status;
-    long at = ftell(import->file);
-
-    if (!import->is_terminal || now_ms - import->shown_ms < PROGRESS_MS)
-        return;
-    import->shown_ms = now_ms;
-    fprintf(stderr, "\r\033[K%s: %zu lines", import->name, import->line);
-    if (at > 0 && fstat(fileno(import->file), &status) == 0 && status.st_size > 0)
-        fprintf(stderr, ", %d %%", (int)(100.0 * (double)at / (double)status.st_size));
-}
-
 static enum command_status take_all(struct import *import)
 {
     enum db_result result = DB_OK;
 
     while (result == DB_OK && !import->is_ended) {
-        uint64_t start_ms = clock_monotonic_ms(), took_ms;
+        uint64_t start_ms, took_ms;
 
-        result = take_batch(import);
+        read_batch(import);
+        start_ms = clock_monotonic_ms();
+        result = add_batch(import);
         took_ms = clock_monotonic_ms() - start_ms;
+        end_batch(import, result == DB_OK);
         show_progress(import);
-        if (!import->is_ended && !request_has(import->request, OPTION_DRY_RUN))
+        if (!import->is_ended && !import->is_dry)
             pause_for(took_ms > PAUSE_LEAST_MS ? took_ms : PAUSE_LEAST_MS);
     }
     clear_progress(import);
     if (result != DB_OK)
         return command_refuse(COMMAND_FAILED,
-                              "the database: %s; what was taken before line %zu stays: "
-                              "do it again to go on",
-                              database_error(import->instance->database), import->line);
+                              "the database: %s; %zu were taken before: do it again to go on",
+                              database_error(import->instance->database), import->counts[TAKEN]);
     if (ferror(import->file))
         return command_refuse(COMMAND_FAILED, "cannot read %s: %s", import->name, strerror(errno));
     return COMMAND_DONE;
 }
-
-/* ---- what is said of it --------------------------------------------------------------------- */
 
 /* The least of a few: what else the machine does only makes it longer. */
 static uint64_t login_ms(const struct import *import, const struct kinds *kinds)
@@ -409,7 +429,7 @@ static void print_result(struct import *import)
         return;
     }
     printf("%zu %s, %zu there already, %zu passed over\n", counts[TAKEN],
-           request_has(import->request, OPTION_DRY_RUN) ? "would be taken" : "taken", counts[THERE],
+           import->is_dry ? "would be taken" : "taken", counts[THERE],
            counts[LEFT] + counts[REFUSED]);
     if (counts[TAKEN])
         print_cost(import);
@@ -459,10 +479,13 @@ static enum command_status import_file(const struct request *request)
                                 .file = file,
                                 .name = is_stdin ? "stdin" : request->operand,
                                 .is_terminal = isatty(STDERR_FILENO),
+                                .is_dry = request_has(request, OPTION_DRY_RUN),
+                                .batch = memory_zeroed(BATCH_LINES, sizeof(struct line)),
                                 .seen = json_object(),
                                 .passed_over = json_array()};
 
         status = run(&import);
+        memory_free_wiped(import.batch);
         json_decref(import.seen);
         json_decref(import.passed_over);
     }

@@ -1,6 +1,6 @@
 /*
- * hashes: as many Argon2id hashes as the machine makes, with the memory and passes of
- * db/password.c, by one thread a core.  What a login service on this machine may hope for.
+ * hashes: as many Argon2id hashes as the machine makes, with the config's standard memory and
+ * passes, by one thread a core.  What a login service on this machine may hope for.
  *
  *   hashes SECONDS
  */

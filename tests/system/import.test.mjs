@@ -181,6 +181,21 @@ test('an import that is killed goes on when it is done again', async (t) => {
     assert.ok(stdout.startsWith(`${3000 - part} taken, ${part} there already, 0 passed over\n`), stdout);
 });
 
+test('whoever writes the lines slowly keeps nobody waiting', async (t) => {
+    const made = await setUp(t);
+    await startLogin(t, made);
+    const child = spawn(program('sallyport'), ['-c', made.config, 'import', 'htpasswd', '-'], { stdio: ['pipe', 'ignore', 'inherit'] });
+    const ended = exit(child);
+    child.stdin.write(crowd(70).join('\n'));
+    await until(() => made.json('user', 'list').length === 52, 'the first fifty');
+    const before = performance.now();
+    for (let i = 0; i < 3; i++) checkAnswer(await made.login('ann', password), 200);
+    assert.ok(performance.now() - before < 2000, 'the logins waited for the lines');
+    child.stdin.end();
+    assert.equal(await ended, 0);
+    assert.equal(made.json('user', 'list').length, 72);
+});
+
 /* SALLYPORT_CROWD=50000 is the size it was made for. */
 test('two imports of the same users at once keep no login waiting', async (t) => {
     const n = Number(process.env.SALLYPORT_CROWD ?? 3000);

@@ -1075,6 +1075,21 @@ static void a_password_is_asked_for_twice_and_never_shown(void **state)
     assert_int_equal(try_password(world, "bob", "s3cret word", 11), PASSWORD_RIGHT);
 }
 
+static void hashes_are_shown_on_a_terminal_only_when_asked_for_twice(void **state)
+{
+    struct world *world = *state;
+    struct terminal terminal;
+
+    make_ann(world);
+    start(world, &terminal, "export", "--hashes", NULL);
+    await(&terminal, "only with --yes");
+    assert_int_equal(WEXITSTATUS(await_status(&terminal)), 2);
+    finish(&terminal);
+    start(world, &terminal, "export", "--hashes", "--yes", NULL);
+    await(&terminal, "\"hash\":\"$argon2id$");
+    finish(&terminal);
+}
+
 static void two_passwords_that_differ_change_nothing(void **state)
 {
     struct world *world = *state;
@@ -1229,6 +1244,7 @@ int main(void)
         IN_WORLD(it_works_beside_those_who_read_and_write),
         IN_WORLD(what_is_made_belongs_to_the_folders_owner),
         IN_WORLD(a_password_is_asked_for_twice_and_never_shown),
+        IN_WORLD(hashes_are_shown_on_a_terminal_only_when_asked_for_twice),
         IN_WORLD(two_passwords_that_differ_change_nothing),
         IN_WORLD(an_end_of_input_is_no_password),
         IN_WORLD(a_signal_finds_the_terminal_as_it_was),

@@ -185,6 +185,40 @@ static void the_list_is_by_name_and_stops_when_told(void **state)
     assert_string_equal(again.text, "ann bob carl ");
 }
 
+static void the_kinds_are_those_the_users_have_each_once(void **state)
+{
+    static char sha[] = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+                apr1[] = "$apr1$rzl4OA7G$xWkTnQS3QtVmYx.u/LONw0";
+    static char names[][5] = {"ann", "bob", "carl"}, *const hashes[] = {sha, apr1, sha};
+    struct world *world = *state;
+    json_t *claims = json_object();
+    struct kinds kinds;
+    struct user bob;
+
+    assert_int_equal(users_kinds(world->database, &kinds), DB_OK);
+    assert_int_equal(kinds.n, 0);
+    assert_int_equal(add(world, "of a kind nobody knows", "{}"), DB_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(users_import(world->database,
+                                      &(struct user){.name = names[i],
+                                                     .hash = hashes[i],
+                                                     .claims = claims,
+                                                     .created_s = 1,
+                                                     .disabled = i == 0},
+                                      2),
+                         DB_OK);
+    assert_int_equal(users_kinds(world->database, &kinds), DB_OK);
+    assert_int_equal(kinds.n, 2);
+    assert_true(kinds_have(&kinds, "{SHA}") && kinds_have(&kinds, "$apr1$........"));
+
+    assert_int_equal(users_find(world->database, "bob", &bob), DB_OK);
+    assert_int_equal(users_replace_hash(world->database, &bob, sha, 3), DB_OK);
+    assert_int_equal(users_kinds(world->database, &kinds), DB_OK);
+    assert_int_equal(kinds.n, 1);
+    user_fini(&bob);
+    json_decref(claims);
+}
+
 static void a_row_that_cannot_be_read_is_our_failure(void **state)
 {
     static const char *const bad[] = {"[]", "", "{\"a\":1,\"a\":2}", "{\"a\":", "null"};
@@ -303,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_DATABASE(a_user_comes_back_as_added),
+        ON_DATABASE(the_kinds_are_those_the_users_have_each_once),
         ON_DATABASE(a_taken_name_is_said_to_exist_and_changes_nothing),
         ON_DATABASE(names_are_compared_byte_by_byte),
         ON_DATABASE(changes_reach_one_user_and_carry_their_time),
