@@ -185,18 +185,22 @@ void deflate_free(struct deflate **state)
     free(d);
 }
 
-const char *deflate_accept(const char *offers)
+bool deflate_accept(const char *offers, const char **accepted)
 {
     const char *at = skip_blanks(offers);
     bool is_good;
 
-    do {
+    *accepted = NULL;
+    for (;;) {
         while (take(&at, ','))
             ;
+        if (!*at)
+            return true;
         if (!take_offer(&at, &is_good))
-            return NULL;
-    } while (!is_good && *at);
-    return is_good ? ACCEPTED : NULL;
+            return false;
+        if (is_good)
+            *accepted = ACCEPTED;
+    }
 }
 
 size_t deflate_shrink(struct deflate *state, const uint8_t *from, size_t bytes, uint8_t *to,
@@ -226,6 +230,7 @@ enum deflate_result deflate_expand(struct deflate *state, const uint8_t *from, s
     if (result == DEFLATE_OK)
         result = expand_piece(z, tail, sizeof tail, limit, to, &capacity);
     *expanded = capacity - z->avail_out;
+    assert(capacity <= limit + 1);
     if (result == DEFLATE_OK && *expanded > limit)
         result = DEFLATE_TOO_BIG;
     /* All of it has been taken, but is it whole?  128: right behind the end of a block. */

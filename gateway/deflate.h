@@ -17,9 +17,10 @@ void deflate_free(struct deflate **state);
 
 /*
  * What to answer to the offers of a Sec-WebSocket-Extensions header (RFC 7692 §5 and §7.1); static.
- * NULL: none of them can be accepted as it stands, the connection goes without.
+ * NULL: none of them can be accepted as it stands, the connection goes without.  False: it is no
+ * such header, and there is to be no connection (RFC 6455 §9.1).
  */
-const char *deflate_accept(const char *offers);
+bool deflate_accept(const char *offers, const char **accepted);
 
 /*
  * Compress a message's payload (§7.2.1) into `room` bytes; how many it takes.  0: it does not fit.

@@ -186,6 +186,16 @@ static struct opening *opening_new(struct worker *worker)
     return opening;
 }
 
+/* permessage-deflate where it is served and offered; offers in a second header are not looked at.
+ */
+static bool take_extensions(struct request *request)
+{
+    const char *offers = request_header(request, "Sec-WebSocket-Extensions");
+
+    return !offers || !config_of(request)->gateway_deflate ||
+           deflate_accept(offers, &request_notes(request)->extensions);
+}
+
 /* RFC 6455 §4.2.1.  False: answered already. */
 static bool is_websocket_request(struct request *request)
 {
@@ -195,7 +205,7 @@ static bool is_websocket_request(struct request *request)
     if (!is_method(request, "GET") || request_has_body(request) ||
         !request_header_has(request, "Upgrade", "websocket") ||
         !request_header_has(request, "Connection", "upgrade") || !key ||
-        !websocket_accept(key, request_notes(request)->accept)) {
+        !websocket_accept(key, request_notes(request)->accept) || !take_extensions(request)) {
         refuse(request, ENGINE_BAD_REQUEST);
         return false;
     }
@@ -207,20 +217,13 @@ static bool is_websocket_request(struct request *request)
     return true;
 }
 
-/* permessage-deflate where it is served and offered, or NULL; offers in a second header are not
- * looked at. */
-static const char *accepted_extensions(const struct request *request)
+static void upgrade(struct request *request, struct opening *opening)
 {
-    const char *offers = request_header(request, "Sec-WebSocket-Extensions");
+    const struct request_notes *notes = request_notes(request);
 
-    return offers && config_of(request)->gateway_deflate ? deflate_accept(offers) : NULL;
-}
-
-static void upgrade(struct request *request, const char *extensions, struct opening *opening)
-{
-    if (extensions)
-        request_add_header(request, "Sec-WebSocket-Extensions", extensions);
-    request_upgrade(request, request_notes(request)->accept, &opening->upgrade);
+    if (notes->extensions)
+        request_add_header(request, "Sec-WebSocket-Extensions", notes->extensions);
+    request_upgrade(request, notes->accept, &opening->upgrade);
 }
 
 /* Which Engine.IO is asked for, as bits of enum wire; -1: none that is served. */
@@ -263,7 +266,6 @@ static void serve_handshake(struct request *request, bool is_websocket)
     struct worker *worker = request_worker(request);
     int wire = wire_of(request);
     struct admission admission = {0};
-    const char *extensions;
     struct opening *opening;
 
     if (!is_method(request, "GET")) {
@@ -281,13 +283,12 @@ static void serve_handshake(struct request *request, bool is_websocket)
         serve_polling_handshake(request, &admission);
         return;
     }
-    extensions = accepted_extensions(request);
-    admission.deflates = extensions != NULL;
+    admission.deflates = request_notes(request)->extensions != NULL;
     opening = opening_new(worker);
     opening->admission = admission;
     opening->is_new = true;
     opening->upgrade.speaks_first = !(admission.wire & WIRE_EIO3);
-    upgrade(request, extensions, opening);
+    upgrade(request, opening);
 }
 
 /* Requests of a session, which may be another worker's. */
@@ -308,13 +309,9 @@ static bool parse_sid(const struct request *request, uint8_t sid[SESSION_ID_BYTE
 
 static void serve_websocket(struct request *request)
 {
-    struct request_notes *notes = request_notes(request);
-
-    if (!is_websocket_request(request))
-        return;
-    notes->extensions = accepted_extensions(request);
-    polling_inquire(request_worker(request), INQUIRY_UPGRADE, notes->sid, request_number(request),
-                    NULL, 0);
+    if (is_websocket_request(request))
+        polling_inquire(request_worker(request), INQUIRY_UPGRADE, request_notes(request)->sid,
+                        request_number(request), NULL, 0);
 }
 
 static bool is_octets(const struct request *request)
@@ -484,7 +481,7 @@ void routes_upgrade(struct request *request)
 
     memcpy(opening->sid, notes->sid, sizeof opening->sid);
     opening->deflates = notes->extensions != NULL;
-    upgrade(request, notes->extensions, opening);
+    upgrade(request, opening);
 }
 
 void routes_end(struct request *request, bool is_awaited, bool has_gone_out)

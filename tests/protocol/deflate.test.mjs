@@ -54,12 +54,20 @@ test('an offer is accepted as it stands, or not at all', async (t) => {
         'permessage-deflate; server_max_window_bits=10, permessage-deflate', 'x-other; a=1, , permessage-deflate',
         'permessage-deflate; surprise, permessage-deflate; client_max_window_bits'];
     const bad = ['permessage-deflate; surprise', 'permessage-deflate; server_max_window_bits=10', 'permessage-deflate; client_max_window_bits=16',
-        'permessage-deflate; client_max_window_bits=08', 'permessage-deflate; client_max_window_bits=', 'permessage-deflate; server_no_context_takeover=1',
-        'permessage-deflate; client_max_window_bits; client_max_window_bits', 'permessage-deflate2', 'x-webkit-deflate-frame', '', ',', ';', 'permessage-deflate;',
-        'permessage-deflate "', 'x; a="b, permessage-deflate'];
+        'permessage-deflate; client_max_window_bits=08', 'permessage-deflate; server_no_context_takeover=1',
+        'permessage-deflate; client_max_window_bits; client_max_window_bits', 'permessage-deflate2', 'x-webkit-deflate-frame', '', ','];
     for (const offer of good) assert.equal(extensions(await open(t, sp, offer)), accepted, offer);
     for (const offer of bad) assert.equal(extensions(await open(t, sp, offer)), undefined, offer);
     assert.equal(extensions(await open(t, sp, null)), undefined);
+});
+
+test('offers that are none are refused (RFC 6455 9.1)', async (t) => {
+    const sp = await start(t);
+    for (const offer of [';', 'permessage-deflate;', 'permessage-deflate; client_max_window_bits=', 'permessage-deflate "', 'x; a="b, permessage-deflate',
+        'permessage-deflate, x y']) {
+        const raw = await connect(t, sp.port, '/engine.io/?EIO=4&transport=websocket', `Sec-WebSocket-Extensions: ${offer}\r\n`);
+        assert.match(raw.head, /^HTTP\/1\.1 400 /, offer);
+    }
 });
 
 test('nothing is agreed on unless the config asks for it', async (t) => {
