@@ -82,8 +82,7 @@ static const char *const main_steps[] = {
     "  PRIMARY KEY (user_id, network)"
     ") STRICT, WITHOUT ROWID;",
     /* How the hash was made, kind.h; until now there was one way.  '': none that is known. */
-    "ALTER TABLE users ADD COLUMN kind TEXT NOT NULL DEFAULT '$argon2id$v=19$m=7168,t=5,p=1';"
-    "CREATE INDEX users_kind ON users (kind);",
+    "ALTER TABLE users ADD COLUMN kind TEXT NOT NULL DEFAULT '$argon2id$v=19$m=7168,t=5,p=1'; CREATE INDEX users_kind ON users (kind);",
 };
 
 #define USER "SELECT id, name, hash, claims, disabled, created_s, changed_s FROM users "

@@ -72,12 +72,9 @@ static void bytes_after_a_nul_and_at_the_end_of_the_longest_count(void **state)
 
     memset(longest, 'z', sizeof longest);
     assert_true(make(longest, PASSWORD_MAX_BYTES, hash));
-    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES, hash, fingerprint),
-                     PASSWORD_RIGHT);
-    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES - 1, hash, fingerprint),
-                     PASSWORD_WRONG);
-    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES + 1, hash, fingerprint),
-                     PASSWORD_WRONG);
+    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES, hash, fingerprint), PASSWORD_RIGHT);
+    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES - 1, hash, fingerprint), PASSWORD_WRONG);
+    assert_int_equal(verify(longest, PASSWORD_MAX_BYTES + 1, hash, fingerprint), PASSWORD_WRONG);
 }
 
 static void a_hash_of_another_setting_still_verifies(void **state)
