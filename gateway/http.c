@@ -34,6 +34,9 @@
     (48 * 1024) /* for one request's head; above 32 KiB it is mapped, and unmapped after use */
 #define DRAINED_MAX                                                                                \
     (16 << 20) /* of a body that is too long: who still sends when we close loses the answer */
+#define ONE_THREAD                                                                                 \
+    (1u << 19) /* MHD_USE_NO_THREAD_SAFETY, without which 1.0 takes connections only later; 0.9.75 \
+                  has no name for it, takes them at once, and may be followed by 1.0 unasked */
 #define FORWARDED_MAX 2048
 #define STALLED_S                                                                                  \
     60 /* how long an answer may make no progress; requests have a deadline of their own */
@@ -402,6 +405,7 @@ static void connection_changed(void *user, struct MHD_Connection *connection, vo
         *context = tcp = memory_zeroed(1, sizeof *tcp);
         tcp->worker = http->worker;
         tcp->fd = connect_fd(connection);
+        assert(http->deadline);
         timer_move(http->deadline, &tcp->deadline);
         atomic_fetch_add(&http->worker->gateway->descriptors, 1);
     } else if (tcp) {
@@ -431,14 +435,6 @@ static void ready(struct watch *watch, uint32_t events)
     (void)events;
     MHD_run(http->daemon);
 }
-
-/* Since it knows of threads, libmicrohttpd takes connections later, unless told that there are
- * none. */
-#if MHD_VERSION >= 0x00097707
-#define ONE_THREAD MHD_USE_NO_THREAD_SAFETY
-#else
-#define ONE_THREAD 0
-#endif
 
 struct http *http_start(struct worker *worker, int listen_fd)
 {
