@@ -4,6 +4,7 @@
  */
 #include "db/kind.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,15 +51,27 @@ static bool read_salted(const char *hash, const char *at, const char *begin, siz
     return true;
 }
 
+static bool is_base64_of(const char *text, size_t bytes)
+{
+    unsigned char out[32];
+    size_t length;
+
+    return sodium_base642bin(out, sizeof out, text, strlen(text), NULL, &length, NULL,
+                             sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
+           length == bytes;
+}
+
 /* As libsodium writes it. */
 static bool read_argon2id(const char *hash, struct kind *kind, struct error *error)
 {
     unsigned memory_kib, passes;
+    char salt[23], digest[44];
     int end = 0;
 
-    if (sscanf(hash, "$argon2id$v=19$m=%7u,t=%7u,p=1$%*22[A-Za-z0-9+/]$%n", &memory_kib, &passes,
-               &end) != 2 ||
-        end == 0 || strlen(hash + end) != 43 || memory_kib < 8 || passes < 1)
+    if (sscanf(hash, "$argon2id$v=19$m=%7u,t=%7u,p=1$%22[A-Za-z0-9+/]$%43[A-Za-z0-9+/]%n",
+               &memory_kib, &passes, salt, digest, &end) != 4 ||
+        hash[end] || !is_base64_of(salt, 16) || !is_base64_of(digest, 32) || memory_kib < 8 ||
+        passes < 1)
         return malformed("Argon2id", error);
     if (memory_kib > ARGON2_KIB_MOST || passes > ARGON2_PASSES_MOST)
         return error_set(error,
@@ -66,7 +79,7 @@ static bool read_argon2id(const char *hash, struct kind *kind, struct error *err
                          "waiting; at most %d KiB and %d are taken",
                          memory_kib, passes, ARGON2_KIB_MOST, ARGON2_PASSES_MOST);
     snprintf(kind->text, sizeof kind->text, "$argon2id$v=19$m=%u,t=%u,p=1", memory_kib, passes);
-    kind->digest_at = (size_t)end;
+    kind->digest_at = (size_t)end - strlen(digest);
     return true;
 }
 
@@ -113,6 +126,15 @@ static bool read_sha_crypt(const char *hash, struct kind *kind, struct error *er
            malformed("SHA-crypt", error);
 }
 
+/* Six bits a letter, and none left over that are set: another salt libcrypt does not take. */
+static bool is_whole_salt(const char *salt)
+{
+    size_t length = strcspn(salt, "$");
+    size_t last = length ? (size_t)(strchr(CRYPT64, salt[length - 1]) - CRYPT64) : 0;
+
+    return length % 4 == 0 || (length % 4 == 2 && last < 4) || (length % 4 == 3 && last < 16);
+}
+
 /* "$y$jNR$": flavour j, then the letters of log2 N - 1 and of r - 1: 128 N r bytes of memory. */
 static bool read_yescrypt(const char *hash, struct kind *kind, struct error *error)
 {
@@ -126,7 +148,8 @@ static bool read_yescrypt(const char *hash, struct kind *kind, struct error *err
                          "more than 64 MiB, or nothing; crypt(5)'s costs 1 to 7 are taken",
                          hash + 3);
     memcpy(begin, hash, 7);
-    return read_salted(hash, hash + 7, begin, YES_SALT_MOST, 43, kind) ||
+    return (read_salted(hash, hash + 7, begin, YES_SALT_MOST, 43, kind) &&
+            is_whole_salt(hash + 7)) ||
            malformed("yescrypt", error);
 }
 

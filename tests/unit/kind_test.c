@@ -120,6 +120,8 @@ static void what_would_cost_too_much_or_is_unknown_is_refused_in_words(void **st
         {"$y$jFT$F5Jx5fExrKuPp53xLKQ..1$zwtVrjrUCmXcyLTs6oxLTQlzifSUkF8RHJ./tK5KU79", "64 MiB"},
         {"$y$j9T/$F5Jx5fExrKuPp53xLKQ..1$zwtVrjrUCmXcyLTs6oxLTQlzifSUkF8RHJ./tK5KU79",
          "parameters"},
+        {"$y$j9T$F5Jx5fExrKuPp53xLKQ..2$zwtVrjrUCmXcyLTs6oxLTQlzifSUkF8RHJ./tK5KU79", "yescrypt"},
+        {"$y$j9T$F5Jx5fExrKuPp53xLKQ..$zwtVrjrUCmXcyLTs6oxLTQlzifSUkF8RHJ./tK5KU79", "yescrypt"},
         {"$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/", "none of those"},
         {"H3YjHJYuClGcI", "none of those"},
         {"secret", "none of those"},
