@@ -60,7 +60,7 @@ struct import {
     size_t n_lines, counts[VERDICTS];
     struct line *batch;
     size_t n_batch;
-    struct kinds kinds;
+    struct kinds kinds, tried;
     json_t *seen;        /* the names of a dry run */
     json_t *passed_over; /* what was said, for --json */
     uint64_t shown_ms;
@@ -175,18 +175,36 @@ static bool next_line(struct import *import, struct line *line)
     return true;
 }
 
-static enum verdict judge(struct line *line)
+/* What this machine cannot verify would fail every login, since its kind is hashed for all. */
+static bool can_verify(struct import *import, const struct kind *kind)
 {
+    struct password_setting setting = password_setting_of(import->instance->config);
+    unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES];
+    struct kinds one = {.n = 1}, *tried = &import->tried;
+
+    if (kinds_have(tried, kind->text) || tried->n == KINDS_MAX)
+        return true;
+    memcpy(one.texts[0], kind->text, sizeof kind->text);
+    if (password_verify(setting, &one, "", 0, NULL, fingerprint) == PASSWORD_FAILED)
+        return false;
+    memcpy(tried->texts[tried->n++], kind->text, sizeof kind->text);
+    return true;
+}
+
+static enum verdict judge(struct import *import, struct line *line)
+{
+    static const char bad_name[] =
+        "a name is 1 to " TEXT(USER_NAME_MAX_BYTES) " bytes of UTF-8 without control characters, "
+                                                    "colons, or white space at its ends";
     const char *name = line->user.name;
     struct kind kind;
 
     if (!user_name_is_valid(name, strlen(name)))
-        return refuse(
-            line,
-            "a name is 1 to " TEXT(
-                USER_NAME_MAX_BYTES) " bytes of UTF-8 without "
-                                     "control characters, colons, or white space at its ends");
-    return kind_read(line->user.hash, &kind, &line->why) ? TAKEN : REFUSED;
+        return refuse(line, bad_name);
+    if (!kind_read(line->user.hash, &kind, &line->why))
+        return REFUSED;
+    return can_verify(import, &kind) ? TAKEN
+                                     : refuse(line, "this machine cannot verify such a hash");
 }
 
 /* Here we may wait, for whoever writes the file; from here on nobody is waited for. */
@@ -205,7 +223,7 @@ static void read_batch(struct import *import)
         if (line->verdict == TAKEN)
             line->verdict = import->form->read(line);
         if (line->verdict == TAKEN)
-            line->verdict = judge(line);
+            line->verdict = judge(import, line);
     }
     import->is_ended = import->n_batch < BATCH_LINES;
 }
