@@ -149,7 +149,7 @@ test('a plain request is answered as one that has to be decoded', async (t) => {
         'from another page': ['GET', 'EIO=4&transport=polling', ['Origin: https://example.com']],
         'from an allowed one': ['GET', 'EIO=4&transport=polling', ['Origin: https://example.org']],
         'two values': ['GET', 'EIO=4&EIO=3&transport=polling&transport=x'], 'names in capitals': ['GET', 'eio=4&TRANSPORT=polling'],
-        'a name without a value': ['GET', 'EIO=4&transport=polling&sid'], 'an empty value': ['GET', 'EIO=4&transport=polling&sid='],
+        'a name without a value': ['GET', 'EIO=4&transport=polling&sid'], 'one of two': ['GET', 'EIO=4&transport&transport=polling'], 'an empty value': ['GET', 'EIO=4&transport=polling&sid='],
         'the last one': ['GET', 'EIO=4&transport=polling', ['Connection: close']],
         'a WebSocket': ['GET', 'EIO=4&transport=websocket', webSocket], 'without a key': ['GET', 'EIO=4&transport=websocket', webSocket.slice(0, 3)],
         'of an old version': ['GET', 'EIO=4&transport=websocket', [...webSocket.slice(0, 2), 'Sec-WebSocket-Version: 8', webSocket[3]]],
