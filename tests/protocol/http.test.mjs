@@ -51,7 +51,7 @@ test('a request that can be read in two ways is refused and the connection close
     const sp = await start(t);
     for (const [name, bytes] of Object.entries(unsound)) {
         const text = await answers(t, sp, bytes);
-        for (const [status] of text.matchAll(/HTTP\/1\.[^]{5}/g)) assert.match(status, /400|413/, `${name}: ${text}`);
+        for (const [status] of text.matchAll(/HTTP\/1\.\d \d+/g)) assert.match(status, /400|413/, `${name}: ${text}`);
         assert.doesNotMatch(text, /"sid"|"ok"/, name);
     }
     assert.equal((await ask(`${sp.url}/healthz`)).status, 200);
