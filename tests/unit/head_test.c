@@ -47,7 +47,7 @@ static void a_plain_head_is_its_parts(void **state)
 {
     (void)state;
     assert_int_equal(kind_of("POST /a/?EIO=4&sid=x=y&empty=&sid=2& HTTP/1.1\r\nhost:x\r\n"
-                             "X-A:  b c\t \r\nX-None:\r\nContent-Length: 012\r\n"
+                             "X-A:  b c\r\nX-None:\r\nContent-Length: 012\r\n"
                              "Connection: Close\r\n\r\n4abc"),
                      HEAD_PLAIN);
     head_terminate(&head);
@@ -117,6 +117,8 @@ static void what_could_be_read_in_two_ways_or_must_be_decoded_is_not_plain(void 
         LINE " " HOST "\r\n",
         LINE HOST "X: a\rb\r\n\r\n",
         LINE HOST "X: a\nY: b\r\n\r\n",
+        LINE HOST "X: a \r\n\r\n",
+        LINE HOST "X: a\t\r\n\r\n",
         LINE HOST "X: a\x01\r\n\r\n",
         LINE HOST "X: a\x7f\r\n\r\n",
         LINE HOST "Content-Length: 1\r\n\r\n",
