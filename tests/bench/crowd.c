@@ -232,7 +232,7 @@ bool crowd_drain(struct crowd *crowd, unsigned patience_ms)
     for (;;) {
         struct crowd_count count = crowd_count(crowd);
 
-        if (count.heard >= count.sent * receivers && count.acked == count.asked)
+        if (count.heard - count.doubled >= count.sent * receivers && count.acked == count.asked)
             return true;
         if (count.heard + count.acked != came) {
             came = count.heard + count.acked;
