@@ -26,6 +26,7 @@
 #define EVENTS     1024
 #define PEERS      65536 /* by descriptor */
 #define FAULTY     1000
+#define SWAPPED    40 /* deliveries; the next of the same sender is among them */
 
 enum way { EACH, COALESCED, LOSE, DOUBLE, SWAP, WAYS };
 static const char *const ways[] = {"each", "coalesced", "lose", "double", "swap"};
@@ -38,7 +39,8 @@ struct bytes {
 struct peer {
     struct bytes unread;  /* the begin of a frame */
     struct bytes unsent;  /* what the kernel did not take */
-    struct bytes delayed; /* SWAP: to be sent after the next */
+    struct bytes delayed; /* SWAP: to be sent after those that follow */
+    int delayed_for;      /* so many more */
     int fd;
     int place; /* in the room; -1: not there */
     bool is_upgraded;
@@ -141,12 +143,13 @@ static void deliver_wrongly(struct peer *peer, const void *frame, size_t length)
         return;
     if (is_faulty && way == SWAP && peer->delayed.length == 0) {
         append(&peer->delayed, frame, length);
+        peer->delayed_for = SWAPPED;
         return;
     }
     send_bytes(peer, frame, length);
     if (is_faulty && way == DOUBLE)
         send_bytes(peer, frame, length);
-    if (peer->delayed.length > 0) {
+    if (peer->delayed.length > 0 && --peer->delayed_for == 0) {
         send_bytes(peer, peer->delayed.at, peer->delayed.length);
         drop(&peer->delayed);
     }
