@@ -274,13 +274,24 @@ void sockets_reckon(struct session *session)
     }
 }
 
+/* Would they let nobody in who is as it?  Who still has to authenticate may do so. */
+static bool shut_out(const struct socket *socket, const struct rules *fresh)
+{
+    const struct rules_namespace *space =
+        rules_namespace_find(fresh, rules_namespace_name(socket->space));
+    enum rules_authenticate mode = space ? rules_namespace_authenticate(space) : 0;
+
+    return !space || (socket->is_admitted && !socket->identity &&
+                      (mode == AUTHENTICATE_REQUIRED || mode == AUTHENTICATE_LATER));
+}
+
 void sockets_evict(struct session *session, const struct rules *fresh)
 {
     struct socket *socket, *next;
 
     for (socket = session->sockets; socket; socket = next) {
         next = socket->next;
-        if (!rules_namespace_find(fresh, rules_namespace_name(socket->space)))
+        if (shut_out(socket, fresh))
             socket_disconnect(socket);
     }
 }

@@ -241,3 +241,28 @@ test('a namespace that is gone disconnects its sockets and nobody else', async (
     const [error] = await next(sp.client({ token, namespace: '/gone' }), 'connect_error');
     assert.equal(error.message, 'Invalid namespace');
 });
+
+/* Under `required` a `require user` is not even asked. */
+test('where a token is wanted from now on, those who have shown none are disconnected', async (t) => {
+    const page = (mode) => `namespace "/" { authenticate ${mode}
+        on "vote" { ${mode === 'none' ? '' : 'require user; '}emit all "voted"; ack true }
+        when disconnect { emit all "left" $id } }`;
+    const sp = await instance(t, { login: false, rules: page('optional') });
+    for (const [before, after] of [['optional', 'required'], ['none', 'required'], ['optional', 'later'], ['none', 'later']]) {
+        writeRules(sp, page(before));
+        await reload(sp);
+        const user = before === 'none' ? null : await sp.connected({ token: sp.token() });
+        const guest = await sp.connected();
+        const end = next(guest, 'disconnect');
+        writeRules(sp, page(after));
+        await reload(sp);
+        guest.emit('vote');
+        assert.deepEqual((await end)[0], 'io server disconnect', `${before}, then ${after}`);
+        if (user) assert.equal(await user.emitWithAck('vote'), true);
+    }
+    const late = await sp.connected(); /* not in yet, and may still show one */
+    writeRules(sp, page('required'));
+    await reload(sp);
+    await late.emitWithAck('authenticate', { token: sp.token() });
+    assert.equal(await late.emitWithAck('vote'), true);
+});
