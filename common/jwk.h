@@ -66,8 +66,8 @@ const char *jwk_private_member(const json_t *members);
 struct key *key_from_pem(struct jwk *pem, const char *text, size_t bytes);
 
 /*
- * The same of a secret, HS: base64url, with or without padding, on one line, as other providers show
- * theirs.
+ * The same of a secret, HS: base64url, with or without padding, on one line, as other providers
+ * show theirs.
  */
 struct key *key_from_base64url(const struct jwk *secret, const char *text, size_t bytes);
 

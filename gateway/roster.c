@@ -12,7 +12,7 @@
 
 struct listed {
     struct table_link link;
-    struct listed *previous, *next;
+    struct listed *next, **place; /* what points to it: the `next` before, or `first` */
     uint32_t sockets;
     uint16_t key_length, json_length;
     char text[]; /* the name decoded, by which it is found, and as JSON */
@@ -20,8 +20,8 @@ struct listed {
 
 struct roster {
     struct table table;
-    struct listed head; /* of the list */
-    size_t json_bytes;  /* of all names */
+    struct listed *first, **end; /* of the list; where the next one's pointer goes */
+    size_t json_bytes;           /* of all names */
 };
 
 static struct listed *find(const struct roster *roster, const char *key, size_t length,
@@ -52,7 +52,7 @@ struct roster *roster_new(void)
     struct roster *roster = memory_zeroed(1, sizeof *roster);
 
     table_init(&roster->table);
-    roster->head.previous = roster->head.next = &roster->head;
+    roster->end = &roster->first;
     return roster;
 }
 
@@ -85,9 +85,10 @@ void roster_add(struct roster *roster, struct span user)
     memcpy(listed->text, key, length);
     memcpy(listed->text + length, user.at, user.length);
     table_add(&roster->table, &listed->link);
-    listed->next = &roster->head;
-    listed->previous = roster->head.previous;
-    listed->previous->next = roster->head.previous = listed;
+    listed->next = NULL;
+    listed->place = roster->end;
+    *roster->end = listed;
+    roster->end = &listed->next;
     roster->json_bytes += user.length;
 }
 
@@ -101,8 +102,8 @@ void roster_remove(struct roster *roster, struct span user)
     if (--listed->sockets > 0)
         return;
     table_remove(&roster->table, &listed->link);
-    listed->previous->next = listed->next;
-    listed->next->previous = listed->previous;
+    *listed->place = listed->next;
+    *(listed->next ? &listed->next->place : &roster->end) = listed->place;
     roster->json_bytes -= listed->json_length;
     free(listed);
 }
@@ -117,10 +118,10 @@ char *roster_json(const struct roster *roster)
     char *json = memory_new(roster->json_bytes + roster_users(roster) + sizeof "[]"), *at = json;
 
     *at++ = '[';
-    for (const struct listed *l = roster->head.next; l != &roster->head; l = l->next) {
+    for (const struct listed *l = roster->first; l; l = l->next) {
         memcpy(at, l->text + l->key_length, l->json_length);
         at += l->json_length;
-        if (l->next != &roster->head)
+        if (l->next)
             *at++ = ',';
     }
     memcpy(at, "]", sizeof "]");

@@ -75,7 +75,8 @@ bool socket_asks(const struct socket *socket, bool (*asks)(const struct rules_na
 void sockets_reckon(struct session *session);
 
 /* New rules: first those of its sockets are disconnected whose namespace is gone or wants a token
- * that they have not shown, still under the old rules; once the worker has the new ones, the rest keep rooms and variables under them. */
+ * that they have not shown, still under the old rules; once the worker has the new ones, the rest
+ * keep rooms and variables under them. */
 void sockets_evict(struct session *session, const struct rules *fresh);
 void sockets_adopt(struct session *session);
 
