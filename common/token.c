@@ -325,6 +325,8 @@ static enum token_result check_claims(const struct token_policy *policy, int64_t
     if (now_s >= token->expires_s)
         return TOKEN_EXPIRED;
     audience = check_audience(claims, policy);
+    if (audience == TOKEN_WRONG_AUDIENCE && policy->prefix)
+        return TOKEN_FOREIGN_AUDIENCE;
     if (audience != TOKEN_OK)
         return audience;
     if (!issuer || strcmp(json_string_value(issuer), policy->issuer) != 0)
@@ -494,6 +496,7 @@ const char *token_message(enum token_result result, const struct token_policy *p
         [TOKEN_NOT_YET] = "jwt not active",
         [TOKEN_WRONG_ISSUER] = "jwt issuer invalid. expected: ",
         [TOKEN_WRONG_AUDIENCE] = "jwt audience invalid. expected: ",
+        [TOKEN_FOREIGN_AUDIENCE] = "jwt audience invalid",
         [TOKEN_TOO_LONG] = "jwt lifetime too long",
     };
     size_t length = (size_t)snprintf(text, size, "%s%s", messages[result],
@@ -511,8 +514,19 @@ void token_new_id(char id[TOKEN_ID_SIZE])
 {
     unsigned char random[ID_BYTES];
 
-    randombytes_buf(random, sizeof random);
-    sodium_bin2base64(id, TOKEN_ID_SIZE, random, sizeof random, BASE64URL);
+    do {
+        randombytes_buf(random, sizeof random);
+        sodium_bin2base64(id, TOKEN_ID_SIZE, random, sizeof random, BASE64URL);
+    } while (id[0] == '-'); /* which a command would take for an option */
+}
+
+bool token_id_is_ours(const char *text)
+{
+    size_t length = 0;
+
+    while (text[length] && length < TOKEN_ID_SIZE && value_of(text[length]) < 64)
+        length++;
+    return length == TOKEN_ID_SIZE - 1 && !text[length];
 }
 
 char *token_issue(const struct key *key, const struct token_policy *policy, const char *subject,

@@ -25,9 +25,11 @@ enum token_result {
     TOKEN_EXPIRED,         /* "jwt expired" */
     TOKEN_NOT_YET, /* "jwt not active": `nbf`, or `iat` by more than a second, in the future; what
                       is issued right after a revocation is dated to the next second */
-    TOKEN_WRONG_ISSUER,   /* "jwt issuer invalid. expected: X"; also a token of ours for a user
-                             whose name only another issuer may give */
-    TOKEN_WRONG_AUDIENCE, /* "jwt audience invalid. expected: X or Y" */
+    TOKEN_WRONG_ISSUER,     /* "jwt issuer invalid. expected: X"; also a token of ours for a user
+                               whose name only another issuer may give */
+    TOKEN_WRONG_AUDIENCE,   /* "jwt audience invalid. expected: X or Y" */
+    TOKEN_FOREIGN_AUDIENCE, /* "jwt audience invalid": another issuer's, whose bearer may be anybody
+                               and is told nothing of our config */
     TOKEN_TOO_LONG, /* "jwt lifetime too long": another issuer's, valid for more than we accept */
     TOKEN_RESULTS
 };
@@ -91,9 +93,11 @@ const char *token_message(enum token_result result, const struct token_policy *p
 char *token_issue(const struct key *key, const struct token_policy *policy, const char *subject,
                   const json_t *claims, int64_t now_s, int64_t lifetime_s, struct error *error);
 
-/* The same with a `jti` of the caller's, from token_new_id: 128 random bits in base64url. */
+/* The same with a `jti` of the caller's, from token_new_id: 128 random bits in base64url,
+ * which do not begin with a -. */
 #define TOKEN_ID_SIZE 23
 void token_new_id(char id[TOKEN_ID_SIZE]);
+bool token_id_is_ours(const char *text); /* by its looks; a user may be called so too */
 char *token_issue_as(const struct key *key, const struct token_policy *policy, const char *subject,
                      const char *id, const json_t *claims, int64_t now_s, int64_t lifetime_s,
                      struct error *error);

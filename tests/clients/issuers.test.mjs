@@ -134,7 +134,8 @@ test('users of other issuers come in under their prefix, and nobody takes one fo
     const wrong = 'invalid_token: jwt ';
     const sub = { 'https://x/name': 'eve' };
     const rows = {
-        'another audience': [of(ec, { aud: 'shop' }), `${wrong}audience invalid. expected: sallyport`],
+        'another audience': [of(ec, { aud: 'shop' }), `${wrong}audience invalid`],
+        'ours as its audience': [of(ec, { aud: 'sallyport' }), `${wrong}audience invalid`],
         'an issuer nobody named': [of(ec, { iss: 'https://x/' }), badSignature],
         'a slash less': [of(ec, { iss: one.name.slice(0, -1) }), badSignature],
         'expired': [of(ec, { exp: now() - 1, iat: now() - 9 }), `${wrong}expired`],

@@ -27,6 +27,7 @@ static const char *const result_names[TOKEN_RESULTS] = {
     [TOKEN_NOT_YET] = "TOKEN_NOT_YET",
     [TOKEN_WRONG_ISSUER] = "TOKEN_WRONG_ISSUER",
     [TOKEN_WRONG_AUDIENCE] = "TOKEN_WRONG_AUDIENCE",
+    [TOKEN_FOREIGN_AUDIENCE] = "TOKEN_FOREIGN_AUDIENCE",
 };
 
 static const char *text_of(const json_t *object, const char *name)
@@ -230,6 +231,21 @@ static void no_two_tokens_have_one_id(void **state)
     issuer_free(&issuer);
 }
 
+static void no_id_begins_like_an_option(void **state)
+{
+    char id[TOKEN_ID_SIZE];
+
+    (void)state;
+    for (int i = 0; i < 2000; i++) {
+        token_new_id(id);
+        assert_true(id[0] != '-' && token_id_is_ours(id));
+    }
+    assert_false(token_id_is_ours(""));
+    assert_false(token_id_is_ours("AAAAAAAAAAAAAAAAAAAAA"));
+    assert_false(token_id_is_ours("AAAAAAAAAAAAAAAAAAAAAAA"));
+    assert_false(token_id_is_ours("AAAAAAAAAAAAAAAAAAAAA+"));
+}
+
 static void one_audience_is_issued_as_a_string(void **state)
 {
     static const char *const single[] = {"sallyport", NULL};
@@ -409,6 +425,7 @@ int main(void)
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(what_is_issued_is_verified_until_its_end),
         cmocka_unit_test(no_two_tokens_have_one_id),
+        cmocka_unit_test(no_id_begins_like_an_option),
         cmocka_unit_test(one_audience_is_issued_as_a_string),
         cmocka_unit_test(nothing_is_issued_that_would_not_be_verified),
         cmocka_unit_test(a_registered_claim_is_ours_alone),
