@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "common/spelling.h"
+#include "common/token.h"
 #include "db/admin/columns.h"
 #include "db/admin/instance.h"
 
@@ -341,11 +342,19 @@ static enum command_status read_word(struct request *request, const char *word)
     return COMMAND_DONE;
 }
 
+/* The `jti` of a token may begin with -, or with --: no option looks like one. */
+static bool takes_jti(const struct command *command)
+{
+    return command->operand && strstr(command->operand, "JTI");
+}
+
 /* Where more words may follow an operand, one may be -word. */
 static bool is_option(const struct request *request, const char *word)
 {
     bool may_be_word = request->operand && takes_words(request->command);
 
+    if (takes_jti(request->command) && token_id_is_ours(word))
+        return false;
     return word[0] == '-' && word[1] && (word[1] == '-' || !may_be_word);
 }
 
@@ -439,7 +448,7 @@ static enum command_status read_line(char **argv)
 {
     struct request request = {.config = STANDARD_CONFIG, .started_by = getuid()};
 
-    for (argv++; *argv && **argv == '-'; argv++) {
+    for (argv++; *argv && **argv == '-' && strcmp(*argv, "--") != 0; argv++) {
         if (is_help(*argv)) {
             print_help();
             return COMMAND_DONE;
@@ -455,6 +464,7 @@ static enum command_status read_line(char **argv)
         if (!request.config)
             return command_misused(&request, "-c needs FILE");
     }
+    argv += *argv && strcmp(*argv, "--") == 0;
     if (*argv)
         return find_noun(&request, argv);
     return command_misused(&request, "a command is missing");

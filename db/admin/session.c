@@ -3,6 +3,7 @@
 #include "db/admin/instance.h"
 
 #include "common/clock.h"
+#include "common/token.h"
 #include "db/sessions.h"
 
 #include <string.h>
@@ -70,13 +71,6 @@ static enum command_status session_list(const struct request *request)
 
 /* ---- revoke --------------------------------------------------------------------------------- */
 
-/* A `jti` of ours: 22 characters of base64url, which a user may be called too. */
-static bool looks_like_jti(const char *text)
-{
-    return strlen(text) == 22 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                              "0123456789-_") == 22;
-}
-
 /* With the session it belongs to, where that is known: else it would be refreshed at once. */
 static enum command_status revoke_token(const struct instance *instance, const char *jti)
 {
@@ -117,7 +111,7 @@ static enum command_status revoke(const struct request *request, const struct in
 
     if (result == DB_NOT_FOUND && config_issuer_of_user(instance->config, operand))
         status = revoke_foreign(instance, operand);
-    else if (result == DB_NOT_FOUND && looks_like_jti(operand))
+    else if (result == DB_NOT_FOUND && token_id_is_ours(operand))
         status = revoke_token(instance, operand);
     else if (result == DB_OK)
         status = instance_revoke_user(instance, &user, "the user was found");
@@ -126,7 +120,7 @@ static enum command_status revoke(const struct request *request, const struct in
     user_fini(&user);
     if (status == COMMAND_DONE && request_has(request, OPTION_JSON))
         command_print_json(json_pack(
-            "{s:s}", looks_like_jti(operand) && result != DB_OK ? "jti" : "user", operand));
+            "{s:s}", token_id_is_ours(operand) && result != DB_OK ? "jti" : "user", operand));
     return status;
 }
 

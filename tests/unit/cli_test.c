@@ -729,6 +729,26 @@ static void one_token_is_revoked_by_its_jti(void **state)
     assert_int_equal(revoked(world).n, 1);
 }
 
+static void a_jti_that_begins_like_an_option_is_none(void **state)
+{
+    static const char *const jtis[] = {"--AAAAAAAAAAAAAAAAAAAA", "-AAAAAAAAAAAAAAAAAAAAA"};
+    struct world *world = *state;
+    char last[64];
+
+    make_ann(world);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(last, sizeof last, "jti %s", jtis[i]);
+        assert_exit(0, run(world, "session", "revoke", "--json", jtis[i]));
+        assert_printed(world, jtis[i]);
+        assert_string_equal(revoked(world).last, last);
+        assert_exit(0, run(world, "session", "revoke", "--", jtis[i]));
+    }
+    assert_int_equal(revoked(world).n, 2);
+    assert_exit(2, run(world, "session", "revoke", "--AAAAAAAAAAAAAAAAAAA"));
+    assert_exit(2, run(world, "session", "revoke", "-AAAAAAAAAAAAAAAAAAAAA", jtis[1]));
+    assert_exit(2, run(world, "user", "show", jtis[0]));
+}
+
 static void tokens_that_could_not_be_revoked_are_named(void **state)
 {
     struct world *world = *state;
@@ -846,6 +866,9 @@ static void options_and_operands_stand_in_any_order(void **state)
     assert_exit(0, feed(world, "x\n", "user", "add", "--password-stdin", "--", "--json"));
     assert_exit(0, run(world, "user", "show", "--json", "--", "--json"));
     assert_printed(world, "\"name\":\"--json\"");
+    assert_exit(0, run(world, "-c", world->config, "--", "user", "show", "--", "--json"));
+    assert_exit(2, run(world, "--"));
+    assert_said(world, "command is missing");
 }
 
 static void a_password_on_the_command_line_is_refused_and_not_repeated(void **state)
@@ -1233,6 +1256,7 @@ int main(void)
         IN_WORLD(what_ends_a_user_s_tokens_is_written_down_and_the_next_one_lives),
         IN_WORLD(a_user_of_the_same_name_does_not_inherit_tokens),
         IN_WORLD(one_token_is_revoked_by_its_jti),
+        IN_WORLD(a_jti_that_begins_like_an_option_is_none),
         IN_WORLD(tokens_that_could_not_be_revoked_are_named),
         IN_WORLD(no_token_for_the_disabled_or_for_a_time_that_is_none),
         IN_WORLD(inspect_says_why_a_token_does_not_verify),
