@@ -11,6 +11,7 @@
 enum standing {
     STANDING_NO_PAGE, /* there is no Origin */
     STANDING_SAME,
+    STANDING_SAME_HOST, /* but not by the same scheme */
     STANDING_NAMED,
     STANDING_ANY, /* by "*" */
     STANDING_FOREIGN
@@ -22,12 +23,26 @@ static bool is_null(const char *origin)
     return strcasecmp(origin, "null") == 0;
 }
 
-/* RFC 6454 §6.2: the origin's host and port are those that were asked for. */
-static bool is_same(const struct request *request, const char *origin)
+/* RFC 6454 §5: the host and port are those that were asked for. */
+static bool is_own_host(const struct request *request, const char *origin)
 {
     const char *host = request_header(request, "Host"), *authority = strstr(origin, "://");
 
     return host && *host && authority && strcasecmp(authority + 3, host) == 0;
+}
+
+/*
+ * The scheme, of which we know only what a proxy that ends TLS says: the first word, by the proxy
+ * next to the client.  Whoever forges it is only trusted less.  A page by https is the host's own
+ * also where the last of several proxies is asked by http; a page by http may have been made by
+ * anybody on the way.
+ */
+static bool is_same_scheme(const struct request *request, const char *origin)
+{
+    const char *scheme = request_header(request, "X-Forwarded-Proto");
+    bool is_by_https = scheme && strncasecmp(scheme, "https", 5) == 0 && strchr(" \t,", scheme[5]);
+
+    return !is_by_https || strncasecmp(origin, "https://", 8) == 0;
 }
 
 static bool is_listed(const struct config *config, const char *origin)
@@ -44,13 +59,20 @@ static enum standing standing_of(const struct request *request, const char *orig
 
     if (!origin)
         return STANDING_NO_PAGE;
-    if (is_same(request, origin))
+    if (is_own_host(request, origin) && is_same_scheme(request, origin))
         return STANDING_SAME;
     if (strcmp(origin, "*") != 0 && is_listed(config, origin))
         return STANDING_NAMED;
-    return is_listed(config, "*") && !is_null(origin) ? STANDING_ANY : STANDING_FOREIGN;
+    if (is_listed(config, "*") && !is_null(origin))
+        return STANDING_ANY;
+    return is_own_host(request, origin) ? STANDING_SAME_HOST : STANDING_FOREIGN;
 }
 
+/*
+ * A page of the same host by another scheme gets nothing that it could not have without a browser:
+ * no header lets it read, and no cookie counts.  It is not refused, for Python's websocket-client
+ * before 1.3 says http:// however it asks.
+ */
 bool origin_allow(struct request *request)
 {
     const char *origin = request_header(request, "Origin");
@@ -68,8 +90,8 @@ bool origin_allow(struct request *request)
     return true;
 }
 
-/* A page's GET of its own host has no Origin, and an origin's scheme cannot be compared here: a
- * browser says by Sec-Fetch-Site whose page it is. */
+/* A page's GET of its own host has no Origin, and the proxy may not say by which scheme it was
+ * asked: a browser says by Sec-Fetch-Site whose page it is. */
 bool origin_vouches(const struct request *request)
 {
     const char *origin = request_header(request, "Origin");

@@ -131,6 +131,20 @@ test('clients 1.x and 2.x: by the query of the handshake and of the namespace', 
     }
 });
 
+/* RFC 6454: the scheme is part of an origin, and only a proxy that ends TLS knows which was asked by. */
+test('no cookie counts for a page that came by plain http, where the host is asked by https', async (t) => {
+    const sp = await started(t, { 'gateway.token_cookie': 'sp' });
+    const Cookie = `sp=${sp.token('cookie')}`;
+    const [plain, secure] = [sp.url, sp.url.replace('http:', 'https:')];
+    for (const [scheme, Origin, counts] of [['https', plain, false], ['HTTPS', plain, false], ['https, http', plain, false], ['https,http', plain, false],
+        ['https', secure, true], ['http', plain, true], ['', plain, true], ['httpsx', plain, true], ['http, https', plain, true], ['http', secure, true]])
+        for (const transports of [['websocket'], ['polling']])
+            assert.equal(await outcome(sp, { transports, extraHeaders: { Cookie, Origin, 'X-Forwarded-Proto': scheme } }),
+                counts ? 'cookie' : 'credentials_required', `${Origin} by ${scheme}`);
+    const own = { extraHeaders: { Origin: plain, 'X-Forwarded-Proto': 'https' }, token: sp.token('auth') };
+    assert.equal(await outcome(sp, own), 'auth', 'what it shows itself counts as ever');
+});
+
 /* ---- gateway.reject = "upgrade" ---- */
 
 const closed = { 'gateway.reject': 'upgrade' };

@@ -95,7 +95,7 @@ const servers = {
         stop: { signal: 'SIGWINCH', codes: [0] }, /* graceful, as Debian's unit has it */
         command: (dir, config) => ['/usr/sbin/apache2', '-D', 'FOREGROUND', '-d', dir, '-f', config],
         config(at) {
-            const modules = ['mpm_worker', 'authz_core', 'authz_host', 'alias', 'env', 'setenvif', 'reqtimeout', 'socache_shmcb', 'ssl',
+            const modules = ['mpm_worker', 'authz_core', 'authz_host', 'alias', 'env', 'setenvif', 'headers', 'reqtimeout', 'socache_shmcb', 'ssl',
                 'proxy', 'proxy_http', ...{ fastcgi: ['proxy_fcgi'], spawned: ['fcgid'], cgi: ['cgid'] }[at.login.way]];
             const login = { fastcgi: 'apache/sallyport-login.conf', spawned: 'apache/sallyport-login-spawned.conf',
                 cgi: 'apache/sallyport-login-cgi.conf' }[at.login.way];

@@ -209,13 +209,16 @@ export function suite(kind) {
     });
 
     test(`${kind}: a page's own origin is known behind TLS, and others are refused`, async (t) => {
-        const sp = await instance(t, { rules });
+        const sp = await instance(t, { rules: 'namespace "/" { authenticate required }',
+            settings: { 'gateway.reject': 'upgrade', 'gateway.token_cookie': 'sp' } });
         const web = await webServer(t, kind, sp);
+        const Cookie = `sp=${sp.token()}`;
         const from = async (url, Origin) =>
-            (await raw(t, { url }, { headers: { Origin }, rejectUnauthorized: false })).status;
+            (await raw(t, { url }, { headers: { Origin, Cookie }, rejectUnauthorized: false })).status;
         assert.equal(await from(web.tlsUrl, web.tlsUrl), 101);
         assert.equal(await from(web.url, web.url), 101);
         assert.equal(await from(web.tlsUrl, 'https://example.net'), 403);
+        assert.equal(await from(web.tlsUrl, web.tlsUrl.replace('https', 'http')), 401, 'the cookie counts for the same scheme alone');
     });
 
     test(`${kind}: limits count the client's address, which it cannot choose`, async (t) => {
