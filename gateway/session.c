@@ -243,21 +243,28 @@ static struct session *create(struct worker *worker, const struct admission *adm
     return session;
 }
 
+/* What ends long-polling; NULL: see polling_end. */
+static const char *last_packet(const struct session *session)
+{
+    if (session->reason == CLOSE_SHUTDOWN)
+        return NULL;
+    return session->reason == CLOSE_CLIENT ? "6" : "1";
+}
+
 /*
  * A waiting GET fetches what is queued.  A client that is told why it is closed gets that alone and
- * the close packet by its next GET: of both in one payload it would see the close first.
+ * the close packet by its next GET: of both in one payload it would see the close first.  The GET
+ * of one that closes by a POST may still be on its way, on another connection, to another worker.
  */
 static void close_polling(struct session *session)
 {
-    bool lingers = reasons[session->reason].lingers && session->outbox;
+    bool lingers = session->reason == CLOSE_CLIENT
+                       ? !session->polling->is_waiting
+                       : reasons[session->reason].lingers && session->outbox;
 
     polling_flush(session);
-    if (lingers)
-        return;
-    polling_end(session, session->reason == CLOSE_CLIENT     ? "6"
-                         : session->reason == CLOSE_SHUTDOWN ? NULL
-                                                             : "1");
-    session_end(session, session->reason);
+    if (!lingers)
+        session_end(session, session->reason);
 }
 
 /* The last words of a closing session, by the transport it has. */
@@ -465,7 +472,7 @@ void session_end(struct session *session, enum close_reason reason)
         return;
     session->has_ended = true;
     if (session->polling)
-        polling_end(session, "1");
+        polling_end(session, last_packet(session));
     close_descriptor(session);
     timer_disarm(&session->deadline);
     list_remove(session);

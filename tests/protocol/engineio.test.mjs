@@ -257,6 +257,10 @@ for (const eio of [4, 3]) {
         assert.equal(got.status, 200);
         assert.equal(got.body.toString(), session.packet('6'));
         await isGone(session);
+        const late = await polling(sp, { eio }); /* its GET is overtaken by its POST */
+        assert.equal((await late.post(late.packet('1'))).status, 200);
+        assert.equal((await late.get()).body.toString(), late.packet('6'));
+        await isGone(late);
         const raw = await connected(t, sp, eio);
         raw.send('1');
         await raw.closed();

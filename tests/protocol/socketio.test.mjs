@@ -51,6 +51,7 @@ test('sessions open, heartbeat, close and upgrade under Socket.IO as under an ec
         assert.equal((await session.post('3')).status, 200);
     }
     assert.equal((await session.post('1')).status, 200);
+    assert.equal((await session.get()).body.toString(), '6');
     assert.equal(code(await session.get()), 1);
 
     const other = await poll(sp);
