@@ -31,6 +31,7 @@
  S(login_audit_age,          "login.audit_age",                 DURATION, "90d",                             RESTART, "how long events are kept in it; 0s: no limit") \
  S(login_listen,             "login.listen",                    TEXT,     "/run/sallyport/login.sock",       RESTART, "FastCGI socket: a path, or ADDRESS:PORT") \
  S(login_threads,            "login.threads",                   COUNT,    "8",                               RESTART, "requests served at once") \
+ S(login_connections,        "login.connections",               COUNT,    "1000",                            RESTART, "connections of web servers; more wait in the socket until one ends, and silent ones are closed; 0: no limit") \
  S(login_hashes,             "login.hashes",                    COUNT,    "0",                               RESTART, "passwords hashed at once, by all processes; 0: one per core") \
  S(login_hash_memory,        "login.hash_memory",               BYTES,    "7MiB",                            RELOAD,  "what a password's Argon2id hash works in; `sallyport hash bench` finds what is fastest; at their next login users get such a hash") \
  S(login_hash_passes,        "login.hash_passes",               COUNT,    "5",                               RELOAD,  "how often it goes over it") \

@@ -207,6 +207,18 @@ enum kind_scheme kind_scheme_of(const char *text)
     return KIND_ARGON2ID;
 }
 
+size_t kind_memory_bytes(const char *text)
+{
+    enum kind_scheme scheme = kind_scheme_of(text);
+    unsigned kib = 0;
+
+    if (scheme == KIND_ARGON2ID)
+        sscanf(text, "$argon2id$v=19$m=%7u", &kib);
+    else if (scheme == KIND_YESCRYPT)
+        return (size_t)128 << (strchr(CRYPT64, text[4]) - CRYPT64 + 1) << (text[5] == 'T' ? 5 : 3);
+    return kib ? (size_t)kib << 10 : 64 << 10; /* bcrypt's tables, and what libcrypt works in */
+}
+
 bool kinds_have(const struct kinds *kinds, const char *text)
 {
     for (size_t i = 0; i < kinds->n; i++)

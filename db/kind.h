@@ -31,6 +31,9 @@ bool kind_read(const char *hash, struct kind *kind, struct error *error);
 /* The scheme in the text of a kind. */
 enum kind_scheme kind_scheme_of(const char *text);
 
+/* The memory in which a hash of the kind with that text is made, within a few KiB. */
+size_t kind_memory_bytes(const char *text);
+
 /* Those there are.  Each costs every login one hash of it (password.h), hence few. */
 #define KINDS_MAX 16
 struct kinds {

@@ -16,6 +16,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DIGEST_BYTES 32
 
@@ -188,6 +189,23 @@ struct password_setting password_setting_of(const struct config *config)
 {
     return (struct password_setting){(size_t)config->login_hash_memory,
                                      (unsigned)config->login_hash_passes};
+}
+
+size_t password_places(const struct config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return config->login_hashes ? config->login_hashes : cores > 0 ? (size_t)cores : 1;
+}
+
+size_t password_memory_bytes(struct password_setting setting, const struct kinds *kinds)
+{
+    size_t dearest = setting.memory_bytes;
+
+    for (size_t i = 0; i < kinds->n; i++)
+        if (kind_memory_bytes(kinds->texts[i]) > dearest)
+            dearest = kind_memory_bytes(kinds->texts[i]);
+    return dearest;
 }
 
 bool password_hash(struct password_setting setting, const char *password, size_t bytes,

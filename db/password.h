@@ -24,6 +24,13 @@ struct password_setting {
 };
 struct password_setting password_setting_of(const struct config *config);
 
+/* How many are made at once, by all processes that serve with this config. */
+size_t password_places(const struct config *config);
+
+/* The most memory that one who is served takes to hash: in which the dearest of `kinds`, or of
+ * `setting`, is made. */
+size_t password_memory_bytes(struct password_setting setting, const struct kinds *kinds);
+
 /* False: no memory for the hash.  The length is the caller's to have checked. */
 bool password_hash(struct password_setting setting, const char *password, size_t bytes,
                    char hash[PASSWORD_HASH_SIZE]);

@@ -13,6 +13,9 @@
 /* How long the keys may be kept: a new one is added that long before it signs. */
 #define ANSWER_MAX_AGE_S 300
 
+/* When to come again who was sent away for a reason that is ours. */
+#define ANSWER_RETRY_AFTER_S 1
+
 /* Where RFC 6749 has a word for an error, it is that. */
 static const struct status {
     int status;
@@ -74,6 +77,12 @@ void answer_error_as(struct answer *answer, int status, const char *word, const 
 void answer_error(struct answer *answer, int status, const char *description)
 {
     answer_error_as(answer, status, status_find(status)->error, description);
+}
+
+void answer_unavailable(struct answer *answer)
+{
+    answer_error(answer, 503, "the login service cannot answer at the moment");
+    answer->retry_after_s = ANSWER_RETRY_AFTER_S;
 }
 
 void answer_ok(struct answer *answer)

@@ -28,6 +28,8 @@ struct answer {
  */
 void answer_error(struct answer *answer, int status, const char *description);
 void answer_error_as(struct answer *answer, int status, const char *word, const char *description);
+/* 503, for a reason that is ours and has been logged: come again. */
+void answer_unavailable(struct answer *answer);
 void answer_ok(struct answer *answer);
 
 /* `refresh` NULL: there is none, or it goes as a cookie. */

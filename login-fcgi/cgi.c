@@ -4,6 +4,7 @@
  */
 #include "login-fcgi/cgi.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "login-fcgi/answer.h"
 #include "login-fcgi/request.h"
@@ -76,7 +77,7 @@ static void serve(const struct service *service, struct recorder *recorder, stru
         routes_answer(service, &stores, request, answer);
     } else {
         log_error("%s", error.text);
-        answer_error(answer, 503, "the login service cannot answer at the moment");
+        answer_unavailable(answer);
     }
     stores_close(&stores);
 }
@@ -130,6 +131,7 @@ int cgi_run(const char *path)
         return EXIT_FAILURE;
     }
     alarm(0);
+    request.arrived_ms = clock_monotonic_ms();
     if (service)
         serve(service, recorder, &request, &answer);
     alarm((unsigned)timeout_s);

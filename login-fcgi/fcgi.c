@@ -2,14 +2,17 @@
  * FastCGI by libfcgi, with its accept replaced by ours: the only file that knows it.
  *
  * libfcgi reads with blocking reads, and what it reads may stall anywhere.  So every connection
- * waits in an epoll set until something arrives, then one thread claims it, has libfcgi read,
- * answers, and gives it back or closes it.  While a thread waits for the peer the connection has a
- * deadline, over the whole of what it waits for; whoever is past it is shut down by
- * fcgi_drop_late, and the thread's read or write fails at once.
+ * waits in an epoll set until something arrives, which is when its request's time begins; then one
+ * thread claims it, has libfcgi read, answers, and gives it back or closes it.  While a thread
+ * waits for the peer the connection has a deadline, over the whole of what it waits for; whoever is
+ * past it is shut down by fcgi_drop_late, and the thread's read or write fails at once.
  *
- *     listener ──accept──► waiting (epoll, one shot) ──claimed──► read ► answer ► write
- *                             ▲                                                    │
- *                             └─────────── kept by the web server ◄───────────────┘► closed
+ *     listener --accept--> waiting (epoll) --> ready --claimed--> read, answer, write --> closed
+ *                             ^                                          |
+ *                             +-------- kept by the web server ----------+
+ *
+ * Of the threads without a request one watches the epoll set, and the others wait for their turn to
+ * do so or to take what is ready.
  *
  * libfcgi works on a duplicate of the descriptor: it may close that on errors, and the number of
  * ours still means this connection to whoever shuts it down.
@@ -30,7 +33,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
@@ -43,24 +45,29 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Connections that may wait; one more, and that which has waited longest is dropped. */
-#define WAITING_MAX 256
-
 #define NEVER UINT64_MAX
+
+/* So long a connection has to have been silent before it has to make room for others. */
+#define IDLE_MS 1000
 
 /* When stopping: how long peers still have, and how long we look for a request that has just been
  * sent. */
 #define STOP_GRACE_MS 1000
 #define STOP_LOOK_MS  50
 
-/* On the list `waiting` when in the epoll set, on `claimed` when a thread has it. */
+#define EVENTS_AT_ONCE 64
+#define SAY_EVERY_MS   60000
+
+TAILQ_HEAD(connections, connection);
+
 struct connection {
     int fd;
     _Atomic uint64_t deadline_ms; /* monotonic; by when the peer has to move */
+    uint64_t since_ms;            /* when it came onto its list */
+    uint64_t waited_ms;           /* the claimed, until it was */
+    struct connections *list;     /* its state: waiting, ready or claimed */
     TAILQ_ENTRY(connection) link;
 };
-
-TAILQ_HEAD(connections, connection);
 
 struct worker {
     struct fcgi *fcgi;
@@ -71,23 +78,30 @@ struct worker {
 };
 
 struct fcgi {
-    int listener, ready, stop;           /* an epoll set; an eventfd, readable when stopping */
-    pthread_mutex_t lock;                /* of the lists */
-    struct connections waiting, claimed; /* who has waited longest stands first */
-    size_t n_waiting;
+    int listener, events, stop; /* an epoll set; an eventfd, readable when stopping */
+    pthread_mutex_t lock;       /* of what follows, up to the workers */
+    pthread_cond_t turn;        /* something is ready, or nobody watches the set */
+    struct connections waiting, ready, claimed; /* who came there first stands first */
+    size_t n_connections, most_connections;
+    bool accepts; /* the listener is heard; else there are so many, or no descriptors */
+    bool is_watched, is_stopping, is_over;
+    size_t late, idle; /* connections dropped, since that was said */
+    uint64_t said_ms;
     struct recorder *recorder;
     size_t n_workers;
     struct worker workers[];
 };
 
-static bool is_stopping(const struct fcgi *fcgi)
+/* ---- the connections; all of this under the lock ---- */
+
+static void connection_move(struct connection *connection, struct connections *list)
 {
-    struct pollfd stop = {fcgi->stop, POLLIN, 0};
-
-    return poll(&stop, 1, 0) > 0;
+    if (connection->list)
+        TAILQ_REMOVE(connection->list, connection, link);
+    connection->list = list;
+    connection->since_ms = clock_monotonic_ms();
+    TAILQ_INSERT_TAIL(list, connection, link);
 }
-
-/* ---- the connections ---- */
 
 /* Whoever reads or writes there fails at once, and who waits there is claimed; then it is closed.
  */
@@ -97,53 +111,32 @@ static void connection_shut_down(struct connection *connection)
     shutdown(connection->fd, SHUT_RDWR);
 }
 
-static void connection_claim(struct fcgi *fcgi, struct connection *connection)
+/* The listener is heard once each time. */
+static void hear_listener(struct fcgi *fcgi)
 {
-    pthread_mutex_lock(&fcgi->lock);
-    TAILQ_REMOVE(&fcgi->waiting, connection, link);
-    fcgi->n_waiting--;
-    TAILQ_INSERT_TAIL(&fcgi->claimed, connection, link);
-    pthread_mutex_unlock(&fcgi->lock);
+    struct epoll_event event = {EPOLLIN | EPOLLONESHOT, {.ptr = NULL}};
+
+    fcgi->accepts = !fcgi->is_stopping && fcgi->n_connections < fcgi->most_connections &&
+                    epoll_ctl(fcgi->events, EPOLL_CTL_MOD, fcgi->listener, &event) == 0;
 }
 
 static void connection_close(struct fcgi *fcgi, struct connection *connection)
 {
-    pthread_mutex_lock(&fcgi->lock);
-    TAILQ_REMOVE(&fcgi->claimed, connection, link);
-    pthread_mutex_unlock(&fcgi->lock);
+    TAILQ_REMOVE(connection->list, connection, link);
+    fcgi->n_connections--;
     close(connection->fd);
     free(connection);
+    if (!fcgi->accepts)
+        hear_listener(fcgi);
 }
 
 static void connection_wait(struct fcgi *fcgi, struct connection *connection, int operation)
 {
     struct epoll_event event = {EPOLLIN | EPOLLONESHOT, {.ptr = connection}};
-    bool waits;
 
-    pthread_mutex_lock(&fcgi->lock);
-    waits = epoll_ctl(fcgi->ready, operation, connection->fd, &event) == 0;
-    if (waits) {
-        TAILQ_REMOVE(&fcgi->claimed, connection, link);
-        TAILQ_INSERT_TAIL(&fcgi->waiting, connection, link);
-        fcgi->n_waiting++;
-    }
-    pthread_mutex_unlock(&fcgi->lock);
-    if (!waits)
+    connection_move(connection, &fcgi->waiting);
+    if (epoll_ctl(fcgi->events, operation, connection->fd, &event))
         connection_close(fcgi, connection);
-}
-
-static void drop_longest_waiting(struct fcgi *fcgi)
-{
-    struct connection *first;
-
-    pthread_mutex_lock(&fcgi->lock);
-    if (fcgi->n_waiting > WAITING_MAX) {
-        first = TAILQ_FIRST(&fcgi->waiting);
-        connection_shut_down(first);
-        TAILQ_REMOVE(&fcgi->waiting, first, link);
-        TAILQ_INSERT_TAIL(&fcgi->waiting, first, link);
-    }
-    pthread_mutex_unlock(&fcgi->lock);
 }
 
 static void connection_new(struct fcgi *fcgi, int fd)
@@ -157,28 +150,49 @@ static void connection_new(struct fcgi *fcgi, int fd)
     connection->fd = fd;
     atomic_init(&connection->deadline_ms, clock_monotonic_ms() + service->config->login_timeout);
     service_put(&service);
-    pthread_mutex_lock(&fcgi->lock);
-    TAILQ_INSERT_TAIL(&fcgi->claimed, connection, link);
-    pthread_mutex_unlock(&fcgi->lock);
+    fcgi->n_connections++;
     connection_wait(fcgi, connection, EPOLL_CTL_ADD);
 }
 
-/* False: nobody is there. */
-static bool accept_one(struct fcgi *fcgi)
+/* Who finds no room waits in the listening socket.  A lack of descriptors or memory does not pass
+ * by asking again: when a connection is closed, or the next time that somebody looks who is late.
+ */
+static void accept_all(struct fcgi *fcgi)
 {
-    const struct timespec pause = {0, 100000000};
-    int fd = accept4(fcgi->listener, NULL, NULL, SOCK_CLOEXEC);
+    fcgi->accepts = false;
+    while (fcgi->n_connections < fcgi->most_connections) {
+        int fd = accept4(fcgi->listener, NULL, NULL, SOCK_CLOEXEC);
 
-    if (fd >= 0) {
-        connection_new(fcgi, fd);
-        drop_longest_waiting(fcgi);
-        return true;
+        if (fd >= 0) {
+            connection_new(fcgi, fd);
+        } else if (errno == EAGAIN) {
+            hear_listener(fcgi);
+            return;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            log_error("cannot accept a connection: %s", strerror(errno));
+            return;
+        }
     }
-    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        log_error("cannot accept a connection: %s", strerror(errno));
-        nanosleep(&pause, NULL); /* a lack of descriptors or memory does not pass by spinning */
+}
+
+/* Take what has happened, or wait for it without the lock; one thread at a time. */
+static int look(struct fcgi *fcgi, int wait_ms)
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int n;
+
+    fcgi->is_watched = true;
+    pthread_mutex_unlock(&fcgi->lock);
+    n = epoll_wait(fcgi->events, events, EVENTS_AT_ONCE, wait_ms);
+    pthread_mutex_lock(&fcgi->lock);
+    fcgi->is_watched = false;
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.ptr == NULL)
+            accept_all(fcgi);
+        else if (events[i].data.ptr != fcgi) /* which is how `stop` is known */
+            connection_move(events[i].data.ptr, &fcgi->ready);
     }
-    return false;
+    return n;
 }
 
 /* ---- one request ---- */
@@ -227,6 +241,7 @@ static bool serve_request(struct worker *worker, struct connection *connection,
     whole = request_read_body(&request, service->config->login_max_body, stream_read, stream->in);
     if (whole) {
         atomic_store(&connection->deadline_ms, NEVER); /* what takes time now is our own work */
+        request.arrived_ms = clock_monotonic_ms() - connection->waited_ms;
         routes_answer(service, &worker->stores, &request, &answer);
         atomic_store(&connection->deadline_ms,
                      clock_monotonic_ms() + service->config->login_timeout);
@@ -257,7 +272,7 @@ static bool serve(struct worker *worker, struct connection *connection)
         stream->keepConnection = 1;
         keep = serve_request(worker, connection, service) && keep;
         FCGX_Finish_r(stream);
-        keep = keep && stream->ipcFd >= 0 && !is_stopping(worker->fcgi);
+        keep = keep && stream->ipcFd >= 0;
     }
     if (stream->ipcFd >= 0)
         close(stream->ipcFd);
@@ -269,39 +284,48 @@ static bool serve(struct worker *worker, struct connection *connection)
 
 /* ---- the threads ---- */
 
-/* The next connection with something to read, claimed; NULL: we stop, and there is none. */
+/* The next connection with something to read, claimed; NULL: we stop, and there is none.  Nobody
+ * may have looked while all were at work: hence once in passing, for the sake of since_ms. */
 static struct connection *next(struct fcgi *fcgi)
 {
-    struct pollfd watched[] = {{fcgi->ready, POLLIN, 0}, {fcgi->stop, POLLIN, 0}};
-    struct epoll_event event;
+    struct connection *connection;
 
-    for (;;) {
-        int n = poll(watched, 2, -1);
-        bool stopping = n > 0 && watched[1].revents != 0;
-
-        n = epoll_wait(fcgi->ready, &event, 1, stopping ? STOP_LOOK_MS : 0);
-        if (n == 1 && event.data.ptr) {
-            connection_claim(fcgi, event.data.ptr);
-            return event.data.ptr;
-        }
-        if (n == 1)
-            accept_one(fcgi);
-        else if (stopping)
-            return NULL;
+    if (!fcgi->is_watched)
+        look(fcgi, 0);
+    while (!(connection = TAILQ_FIRST(&fcgi->ready)) && !fcgi->is_over) {
+        if (fcgi->is_watched)
+            pthread_cond_wait(&fcgi->turn, &fcgi->lock);
+        else if (look(fcgi, fcgi->is_stopping ? STOP_LOOK_MS : -1) == 0 && fcgi->is_stopping)
+            fcgi->is_over = TAILQ_EMPTY(&fcgi->ready);
     }
+    if (connection) {
+        connection->waited_ms = clock_monotonic_ms() - connection->since_ms;
+        connection_move(connection, &fcgi->claimed);
+    }
+    if (!fcgi->is_watched)
+        pthread_cond_signal(&fcgi->turn);
+    return connection;
 }
 
 static void *worker_run(void *context)
 {
     struct worker *worker = context;
+    struct fcgi *fcgi = worker->fcgi;
     struct connection *connection;
 
-    while ((connection = next(worker->fcgi))) {
-        if (serve(worker, connection))
-            connection_wait(worker->fcgi, connection, EPOLL_CTL_MOD);
+    pthread_mutex_lock(&fcgi->lock);
+    while ((connection = next(fcgi))) {
+        bool keep;
+
+        pthread_mutex_unlock(&fcgi->lock);
+        keep = serve(worker, connection);
+        pthread_mutex_lock(&fcgi->lock);
+        if (keep && !fcgi->is_stopping)
+            connection_wait(fcgi, connection, EPOLL_CTL_MOD);
         else
-            connection_close(worker->fcgi, connection);
+            connection_close(fcgi, connection);
     }
+    pthread_mutex_unlock(&fcgi->lock);
     return NULL;
 }
 
@@ -320,40 +344,85 @@ static bool worker_start(struct worker *worker, const struct config *config, str
 }
 
 /* Drop who is late, and let no other's deadline be later than latest_ms. */
-static void check_deadlines(struct connections *connections, uint64_t now_ms, uint64_t latest_ms)
+static size_t check_deadlines(struct connections *connections, uint64_t now_ms, uint64_t latest_ms)
 {
     struct connection *each;
+    size_t n_late = 0;
 
     TAILQ_FOREACH(each, connections, link)
     {
         uint64_t deadline_ms = atomic_load(&each->deadline_ms);
 
-        if (deadline_ms <= now_ms)
+        if (deadline_ms <= now_ms) {
             connection_shut_down(each);
-        else if (deadline_ms != NEVER && deadline_ms > latest_ms)
+            n_late++;
+        } else if (deadline_ms != NEVER && deadline_ms > latest_ms) {
             atomic_store(&each->deadline_ms, latest_ms);
+        }
     }
+    return n_late;
 }
 
-/* `latest_ms` is for whom a thread waits.  Who waits for a thread may have sent all long ago. */
+/* Where others find no room who is silent has to go. */
+static size_t make_room(struct fcgi *fcgi, uint64_t now_ms)
+{
+    struct connection *each;
+    size_t n = 0;
+
+    if (fcgi->accepts || fcgi->is_stopping)
+        return 0;
+    TAILQ_FOREACH(each, &fcgi->waiting, link)
+    {
+        if (each->since_ms + IDLE_MS > now_ms)
+            break;
+        connection_shut_down(each);
+        n++;
+    }
+    if (!n)
+        hear_listener(fcgi);
+    return n;
+}
+
+static void say_dropped(struct fcgi *fcgi, uint64_t now_ms)
+{
+    if (fcgi->late + fcgi->idle == 0 || (fcgi->said_ms && now_ms - fcgi->said_ms < SAY_EVERY_MS))
+        return;
+    log_warning("connections dropped: %zu past login.timeout, %zu silent ones to make room "
+                "(login.connections)",
+                fcgi->late, fcgi->idle);
+    fcgi->late = fcgi->idle = 0;
+    fcgi->said_ms = now_ms;
+}
+
+/* `latest_ms` is for whom a thread waits.  Who waits for a thread may have sent all long ago, and
+ * we may not have looked. */
 static void drop_late(struct fcgi *fcgi, uint64_t now_ms, uint64_t latest_ms)
 {
     pthread_mutex_lock(&fcgi->lock);
-    check_deadlines(&fcgi->waiting, now_ms, NEVER);
-    check_deadlines(&fcgi->claimed, now_ms, latest_ms);
+    if (!fcgi->is_watched) {
+        look(fcgi, 0);
+        pthread_cond_signal(&fcgi->turn);
+    }
+    fcgi->late += check_deadlines(&fcgi->waiting, now_ms, NEVER);
+    fcgi->late += check_deadlines(&fcgi->claimed, now_ms, latest_ms);
+    fcgi->idle += make_room(fcgi, now_ms);
+    say_dropped(fcgi, now_ms);
     pthread_mutex_unlock(&fcgi->lock);
 }
 
 static bool start(struct fcgi *fcgi, const struct config *config, struct error *error)
 {
-    struct epoll_event event = {EPOLLIN, {.ptr = NULL}};
+    struct epoll_event listener = {EPOLLIN | EPOLLONESHOT, {.ptr = NULL}};
+    struct epoll_event stop = {EPOLLIN | EPOLLONESHOT, {.ptr = fcgi}};
 
     /* It may already be set up by whoever made it; FCGX_Init leaves a SIGPIPE handler behind. */
     if (FCGX_Init() != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return error_set(error, "cannot initialise libfcgi");
-    if (fcgi->ready < 0 || fcgi->stop < 0 ||
-        epoll_ctl(fcgi->ready, EPOLL_CTL_ADD, fcgi->listener, &event))
+    if (fcgi->events < 0 || fcgi->stop < 0 ||
+        epoll_ctl(fcgi->events, EPOLL_CTL_ADD, fcgi->stop, &stop) ||
+        epoll_ctl(fcgi->events, EPOLL_CTL_ADD, fcgi->listener, &listener))
         return error_set(error, "cannot wait for connections: %s", strerror(errno));
+    fcgi->accepts = true;
     fcgi->recorder = recorder_open(config, true, error);
     if (!fcgi->recorder)
         return false;
@@ -382,11 +451,14 @@ struct fcgi *fcgi_start(int listener, const struct config *config, struct error 
     struct fcgi *fcgi = memory_zeroed(1, sizeof *fcgi + threads * sizeof *fcgi->workers);
 
     fcgi->listener = listener;
-    fcgi->ready = epoll_create1(EPOLL_CLOEXEC);
+    fcgi->events = epoll_create1(EPOLL_CLOEXEC);
     fcgi->stop = eventfd(0, EFD_CLOEXEC);
     pthread_mutex_init(&fcgi->lock, NULL);
+    pthread_cond_init(&fcgi->turn, NULL);
     TAILQ_INIT(&fcgi->waiting);
+    TAILQ_INIT(&fcgi->ready);
     TAILQ_INIT(&fcgi->claimed);
+    fcgi->most_connections = config->login_connections ? config->login_connections : SIZE_MAX;
     fcgi->n_workers = threads;
     for (size_t i = 0; i < threads; i++)
         fcgi->workers[i].fcgi = fcgi;
@@ -405,19 +477,22 @@ void fcgi_stop(struct fcgi **stopped, bool accept_rest)
     struct fcgi *fcgi = *stopped;
     struct connection *connection;
 
-    while (accept_rest && accept_one(fcgi))
-        ;
-    epoll_ctl(fcgi->ready, EPOLL_CTL_DEL, fcgi->listener, NULL);
+    pthread_mutex_lock(&fcgi->lock);
+    fcgi->is_stopping = true;
+    epoll_ctl(fcgi->events, EPOLL_CTL_DEL, fcgi->listener, NULL);
+    if (accept_rest)
+        accept_all(fcgi);
+    pthread_cond_broadcast(&fcgi->turn);
+    pthread_mutex_unlock(&fcgi->lock);
     eventfd_write(fcgi->stop, 1);
     for (size_t i = 0; i < fcgi->n_workers; i++)
         join(fcgi, &fcgi->workers[i]);
     recorder_close(&fcgi->recorder);
-    while ((connection = TAILQ_FIRST(&fcgi->waiting))) {
-        connection_claim(fcgi, connection);
+    while ((connection = TAILQ_FIRST(&fcgi->waiting)))
         connection_close(fcgi, connection);
-    }
     pthread_mutex_destroy(&fcgi->lock);
-    close(fcgi->ready);
+    pthread_cond_destroy(&fcgi->turn);
+    close(fcgi->events);
     close(fcgi->stop);
     free(fcgi);
     *stopped = NULL;

@@ -14,8 +14,6 @@
 #include <sodium.h>
 #include <string.h>
 
-#define RETRY_AFTER_S 1
-
 struct grant {
     const struct service *service;
     struct stores *stores;
@@ -267,8 +265,7 @@ static void logout(struct grant *grant, bool all)
 void grant_give_up(struct answer *answer, const char *what, const char *why)
 {
     log_error("login: %s: %s", what, why);
-    answer_error(answer, 503, "the login service cannot answer at the moment");
-    answer->retry_after_s = RETRY_AFTER_S;
+    answer_unavailable(answer);
 }
 
 bool grant_begin(const struct service *service, struct stores *stores, const struct user *user,

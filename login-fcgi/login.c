@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+/* So long after it arrived a request still waits for a hash: those who are many at once are served
+ * or, soon enough to come again, told to. */
 #define LONGEST_WAIT_MS 3000
 
 struct attempt {
@@ -48,6 +50,11 @@ static void refuse(struct answer *answer)
     answer_error(answer, 401, "wrong user name or password");
 }
 
+static uint64_t patience_ends_ms(const struct attempt *attempt)
+{
+    return attempt->request->arrived_ms + LONGEST_WAIT_MS;
+}
+
 static struct password_setting setting_of(const struct attempt *attempt)
 {
     return password_setting_of(attempt->service->config);
@@ -63,7 +70,7 @@ static bool change(const struct attempt *attempt, struct user *user)
     enum db_result result = DB_FAILED;
     bool is_hashed = false;
 
-    if (!turnstile_enter(turnstile)) {
+    if (!turnstile_enter(turnstile, clock_monotonic_ms() + LONGEST_WAIT_MS)) {
         error_set(&error, "too many wait for login.hashes");
     } else {
         is_hashed =
@@ -100,7 +107,7 @@ static enum db_result renew(const struct attempt *attempt, struct user *user)
 
     if (password_is_ours(setting_of(attempt), user->hash))
         return DB_OK;
-    if (turnstile_enter(stores->turnstile)) {
+    if (turnstile_enter(stores->turnstile, patience_ends_ms(attempt))) {
         is_hashed = password_hash(setting_of(attempt), attempt->password->text,
                                   attempt->password->bytes, hash);
         turnstile_leave(stores->turnstile);
@@ -155,7 +162,7 @@ static enum password_result verify(const struct attempt *attempt, const struct u
     struct turnstile *turnstile = attempt->stores->turnstile;
     enum password_result result = PASSWORD_FAILED;
 
-    *is_busy = !turnstile_enter(turnstile);
+    *is_busy = !turnstile_enter(turnstile, patience_ends_ms(attempt));
     if (*is_busy)
         return result;
     result = password_verify(setting_of(attempt), attempt->kinds, attempt->password->text,
@@ -182,8 +189,7 @@ static void decide(const struct attempt *attempt, struct user *user,
     if (throttle_settle(database, throttle, outcome, fingerprint, clock_wall_s()) != DB_OK) {
         grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
     } else if (is_busy) {
-        grant_give_up(attempt->answer, "cannot verify a password",
-                      "too many wait for login.hashes");
+        answer_unavailable(attempt->answer);
     } else if (result == PASSWORD_FAILED) {
         grant_give_up(attempt->answer, "cannot verify a password",
                       "no memory, or the hash is in no known form");
@@ -202,14 +208,14 @@ static enum throttle_result reserve(const struct attempt *attempt, const struct 
                                     struct throttle_attempt *throttle, unsigned *wait_s)
 {
     const struct timespec pause = {0, 20000000};
-    uint64_t end_ms = clock_monotonic_ms() + LONGEST_WAIT_MS;
     enum throttle_result result;
 
     for (;;) {
         result = throttle_reserve(attempt->stores->database, attempt->username->text,
                                   user ? user->id : 0, attempt->client, clock_wall_s(), throttle,
                                   wait_s);
-        if (result != THROTTLE_WAIT || *wait_s > 1 || clock_monotonic_ms() >= end_ms)
+        if (result != THROTTLE_WAIT || *wait_s > 1 ||
+            clock_monotonic_ms() >= patience_ends_ms(attempt))
             return result;
         nanosleep(&pause, NULL);
     }
@@ -274,10 +280,14 @@ static void answer_with(const struct service *service, struct stores *stores,
 
     if (!fields_read(&fields, request, answer))
         return;
-    if (changes && list[2].bytes > PASSWORD_MAX_BYTES)
+    if (clock_monotonic_ms() > patience_ends_ms(&attempt)) {
+        note(&attempt, NULL, NULL, "busy");
+        answer_unavailable(answer);
+    } else if (changes && list[2].bytes > PASSWORD_MAX_BYTES) {
         answer_error(answer, 400, "new_password is too long");
-    else
+    } else {
         find_and_try(&attempt);
+    }
     fields_fini(&fields);
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
@@ -20,8 +21,9 @@ enum request_body {
 
 struct request {
     const char *method, *content_type, *cookies, *if_none_match, *client, *host, *origin,
-        *fetch_site;              /* borrowed, "" where
-there is none; client: REMOTE_ADDR */
+        *fetch_site;     /* borrowed, "" where there is none; client: REMOTE_ADDR */
+    uint64_t arrived_ms; /* monotonic, to be set when it is read: now, or before as long as it
+                            waited to be */
     char path[REQUEST_PATH_SIZE]; /* as the client sent it, without the query; "": too long */
     enum request_body state;
     size_t content_length;

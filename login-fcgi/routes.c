@@ -27,7 +27,7 @@ static void health_answer(const struct service *service, struct stores *stores,
         answer_ok(answer);
     } else {
         log_error("healthz: %s", database_error(stores->database));
-        answer_error(answer, 503, "the database does not answer");
+        answer_unavailable(answer);
     }
 }
 

@@ -1,22 +1,21 @@
 /* Which databases the login service works on: all of them, or it does not start. */
 #include "login-fcgi/stores.h"
 
+#include "db/password.h"
+
 #include <limits.h>
 #include <stdio.h>
-#include <unistd.h>
 
 /* Beside the database, as SQLite's own files. */
 static struct turnstile *open_turnstile(const struct config *config, struct error *error)
 {
     char path[PATH_MAX];
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t places = config->login_hashes ? config->login_hashes : cores > 0 ? (size_t)cores : 1;
 
     if (snprintf(path, sizeof path, "%s-hashes", config->login_database) >= (int)sizeof path) {
         error_set(error, "the path %s is too long", config->login_database);
         return NULL;
     }
-    return turnstile_open(path, places, error);
+    return turnstile_open(path, password_places(config), error);
 }
 
 bool stores_open(struct stores *stores, const struct config *config, struct recorder *recorder,

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define QUEUE_PER_PLACE 8
-#define LONGEST_WAIT_MS 3000
 
 struct turnstile {
     int fd;
@@ -46,12 +45,11 @@ static off_t take_one(const struct turnstile *turnstile, size_t first, size_t n)
     return -1;
 }
 
-static void wait_in_queue(struct turnstile *turnstile)
+static void wait_in_queue(struct turnstile *turnstile, uint64_t until_ms)
 {
     const struct timespec pause = {0, 500000};
-    uint64_t end_ms = clock_monotonic_ms() + LONGEST_WAIT_MS;
 
-    while (turnstile->held < 0 && clock_monotonic_ms() < end_ms) {
+    while (turnstile->held < 0 && clock_monotonic_ms() < until_ms) {
         nanosleep(&pause, NULL);
         turnstile->held = take_one(turnstile, 0, turnstile->places);
     }
@@ -81,7 +79,7 @@ void turnstile_close(struct turnstile **turnstile)
     *turnstile = NULL;
 }
 
-bool turnstile_enter(struct turnstile *turnstile)
+bool turnstile_enter(struct turnstile *turnstile, uint64_t until_ms)
 {
     off_t queued;
 
@@ -92,7 +90,7 @@ bool turnstile_enter(struct turnstile *turnstile)
     queued = take_one(turnstile, turnstile->places, turnstile->places * QUEUE_PER_PLACE);
     if (queued < 0)
         return false;
-    wait_in_queue(turnstile);
+    wait_in_queue(turnstile, until_ms);
     lock(turnstile, queued, F_UNLCK);
     return turnstile->held >= 0;
 }

@@ -4,6 +4,7 @@
 #include "common/error.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * So many hashes at once, of all processes that have the same file (threads, FastCGI workers, one
@@ -17,8 +18,9 @@ struct turnstile;
 struct turnstile *turnstile_open(const char *path, size_t places, struct error *error);
 void turnstile_close(struct turnstile **turnstile);
 
-/* False: there are too many.  True: turnstile_leave has to follow. */
-bool turnstile_enter(struct turnstile *turnstile);
+/* Wait for a place, but not past `until_ms` of the monotonic clock, nor where the queue is full:
+ * then false.  True: turnstile_leave has to follow. */
+bool turnstile_enter(struct turnstile *turnstile, uint64_t until_ms);
 void turnstile_leave(struct turnstile *turnstile);
 
 #endif

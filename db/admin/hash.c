@@ -1,12 +1,15 @@
 /*
  * `sallyport hash bench`: of the settings for Argon2id that OWASP's Password Storage Cheat Sheet
  * has for equal, the fastest on this machine: one is as hard for whoever guesses as the other.
+ * `sallyport hash memory`: what the login service needs to hash, for whoever limits it.
  */
 #include "db/admin/columns.h"
 #include "db/admin/command.h"
 
 #include "common/memory.h"
+#include "db/admin/instance.h"
 #include "db/password.h"
+#include "db/users.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -16,6 +19,11 @@
 
 #define ONE_S 0.2 /* how long each is measured, by one thread */
 #define ALL_S 0.5 /* and by one a core */
+
+/* What sallyport-login takes beside its hashes: its libraries, the audit, login.connections and
+ * what the kernel keeps for it; and for a thread, of which each has two databases open. */
+#define BASE_BYTES   ((size_t)32 << 20)
+#define THREAD_BYTES ((size_t)6 << 20)
 
 static const struct candidate {
     unsigned memory_mib, passes;
@@ -150,9 +158,41 @@ static enum command_status bench(const struct request *request)
     return COMMAND_DONE;
 }
 
+/* Each of those who hash at once may be at the dearest. */
+static size_t service_bytes(const struct config *config, const struct kinds *kinds)
+{
+    size_t places = password_places(config);
+
+    if (places > config->login_threads)
+        places = config->login_threads;
+    return BASE_BYTES + config->login_threads * THREAD_BYTES +
+           places * password_memory_bytes(password_setting_of(config), kinds);
+}
+
+static enum command_status memory(const struct request *request)
+{
+    struct instance instance;
+    enum command_status status = instance_open(request, &instance);
+    struct kinds kinds;
+    size_t bytes;
+
+    if (status == COMMAND_DONE)
+        status = instance_status(&instance, users_kinds(instance.database, &kinds), "");
+    if (status == COMMAND_DONE) {
+        bytes = service_bytes(instance.config, &kinds);
+        if (request_has(request, OPTION_JSON))
+            command_print_json(json_pack("{s:I}", "bytes", (json_int_t)bytes));
+        else
+            printf("%zu\n", bytes);
+    }
+    instance_close(&instance);
+    return status;
+}
+
 /* clang-format off */
 const struct command hash_commands[] = {
     {"hash", "bench", NULL, TAKES(OPTION_JSON), 0, "find the setting for password hashes that is fastest here", bench},
+    {"hash", "memory", NULL, TAKES(OPTION_JSON), 0, "the most memory that sallyport-login needs with this config and these users, in bytes", memory},
     {0},
 };
 /* clang-format on */

@@ -427,6 +427,7 @@ static unsigned login_ms(const struct import *import, const struct kinds *kinds)
 static void print_cost(const struct import *import)
 {
     static const struct kinds none;
+    struct password_setting setting = password_setting_of(import->instance->config);
     unsigned alone_ms = login_ms(import, &none), all_ms = login_ms(import, &import->kinds);
 
     if (all_ms > alone_ms + 1)
@@ -434,6 +435,9 @@ static void print_cost(const struct import *import)
             "a login hashes for about %u ms, not %u, as long as there are users with hashes from "
             "elsewhere:\nthe same for everybody, so that time tells nobody who they are\n",
             all_ms, alone_ms);
+    if (!import->is_dry && password_memory_bytes(setting, &import->kinds) > setting.memory_bytes)
+        printf("a hash takes up to %zu MiB now: reload sallyport-login, whose MemoryMax follows\n",
+               password_memory_bytes(setting, &import->kinds) >> 20);
 }
 
 static void print_result(struct import *import)
@@ -462,8 +466,6 @@ static const struct form *form_of(const struct request *request)
     return form;
 }
 
-/* The file is opened as who we are, before we become the databases' owner: who may read
- * /etc/shadow is not who may write those. */
 static enum command_status run(struct import *import)
 {
     enum command_status status = take_all(import);

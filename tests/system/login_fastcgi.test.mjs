@@ -20,7 +20,7 @@ async function setUp(t, settings) {
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test('peers that stall anywhere hold nobody else and are dropped in time', async (t) => {
-    const { connect, ask } = await setUp(t, { 'login.threads': 4, 'login.timeout': '1s' });
+    const { connect, ask, login } = await setUp(t, { 'login.threads': 4, 'login.timeout': '1s' });
     const whole = loginRequest();
     const starts = [
         ...Array.from({ length: 20 }, () => Buffer.alloc(0)),
@@ -41,6 +41,7 @@ test('peers that stall anywhere hold nobody else and are dropped in time', async
         assert.ok(after_ms > 900 && after_ms < 3000, `dropped after ${after_ms} ms`);
     }
     checkAnswer(await ask(whole), 200);
+    await login.logged(/connections dropped: \d+ past login\.timeout, 0 silent ones/);
 });
 
 test('a peer that drips is dropped as one that stalls', async (t) => {
@@ -86,14 +87,17 @@ test('kept connections hold no thread, and outlive the timeout', async (t) => {
     await kept[0].closed();
 });
 
-test('of too many waiting connections the oldest go', async (t) => {
-    const { connect, ask } = await setUp(t, { 'login.timeout': '60s' });
-    const waiting = [];
-    for (let i = 0; i < 300; i++) waiting.push(await connect());
-    await waiting[0].closed();
-    checkAnswer(await ask(loginRequest()), 200);
-    waiting[299].send(loginRequest().all);
-    checkAnswer(await waiting[299].answer(), 200);
+test('where there is no room for another connection the silent ones go, and nobody else', async (t) => {
+    const { connect, ask, login } = await setUp(t, { 'login.timeout': '60s', 'login.connections': 40 });
+    const silent = await Promise.all(Array.from({ length: 39 }, () => connect()));
+    const before = performance.now();
+    for (let i = 0; i < 60; i++) checkAnswer(await ask(loginRequest({ body: '' })), 400);
+    assert.ok(performance.now() - before < 900, 'there was room for one');
+    const asking = await Promise.all(Array.from({ length: 60 }, () => connect()));
+    for (const { send } of asking) send(loginRequest({ keep: true, body: '' }).all);
+    for (const { answer } of asking) checkAnswer(await answer(), 400);
+    for (const { closed } of silent) await closed();
+    await login.logged(/connections dropped: 0 past login\.timeout, [1-9]\d* silent ones/);
 });
 
 test('nonsense ends its connection and nothing else', async (t) => {

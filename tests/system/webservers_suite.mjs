@@ -156,6 +156,18 @@ export function suite(kind) {
         });
     }
 
+    test(`${kind}: 500 logins at once are each answered`, async (t) => {
+        const sp = await instance(t, { rules });
+        const web = await webServer(t, kind, sp, { sockets: 1000 });
+        const answers = await Promise.all(Array.from({ length: 500 }, (_, i) =>
+            login(web, right, {}, { localAddress: `127.${1 + (i >> 8)}.${i & 255}.1` })));
+        for (const { status, body } of answers) {
+            assert.ok([200, 503].includes(status), `${status} ${body}\n${web.logs().slice(-2000)}`);
+            if (status === 503) assert.equal(JSON.parse(body).error, 'temporarily_unavailable');
+        }
+        assert.ok(answers.filter(({ status }) => status === 200).length >= 50);
+    });
+
     stockClients(kind, async (t) => {
         const sp = await instance(t, { rules: stockRules, login: false,
             settings: { 'gateway.workers': 4, 'gateway.limits.per_user': 0, 'gateway.limits.per_address': 0 } });
