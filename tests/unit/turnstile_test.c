@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,6 +18,8 @@
 #include "tests/unit/scratch.h"
 
 #define PLACES 2
+#define QUEUE  (PLACES * 8)
+#define NEVER  UINT64_MAX
 
 static struct turnstile *opened(const struct scratch *scratch)
 {
@@ -39,12 +42,12 @@ static void the_next_waits_until_one_leaves(void **state)
     for (int i = 0; i <= PLACES; i++)
         turnstiles[i] = opened(&scratch);
     for (int i = 0; i < PLACES; i++)
-        assert_true(turnstile_enter(turnstiles[i]));
+        assert_true(turnstile_enter(turnstiles[i], 0));
     start_ms = clock_monotonic_ms();
-    assert_false(turnstile_enter(turnstiles[PLACES])); /* in vain, and not for ever */
-    assert_true(clock_monotonic_ms() - start_ms < 6000);
+    assert_false(turnstile_enter(turnstiles[PLACES], start_ms + 50));
+    assert_true(clock_monotonic_ms() - start_ms >= 50);
     turnstile_leave(turnstiles[0]);
-    assert_true(turnstile_enter(turnstiles[PLACES]));
+    assert_true(turnstile_enter(turnstiles[PLACES], 0));
     turnstile_leave(turnstiles[PLACES]);
     for (int i = 0; i <= PLACES; i++)
         turnstile_close(&turnstiles[i]);
@@ -71,7 +74,7 @@ static void of_many_processes_no_more_are_inside(void **state)
             for (int k = 0; k < ROUNDS; k++) {
                 int n = 0;
 
-                if (!turnstile_enter(turnstile))
+                if (!turnstile_enter(turnstile, NEVER))
                     _exit(3);
                 if (write(inside[1], "x", 1) != 1 || ioctl(inside[0], FIONREAD, &n) || n > PLACES)
                     _exit(1);
@@ -103,7 +106,7 @@ static void who_is_killed_leaves_nothing_locked(void **state)
     child = fork();
     if (child == 0) {
         for (int i = 0; i < PLACES; i++)
-            if (!turnstile_enter(opened(&scratch)))
+            if (!turnstile_enter(opened(&scratch), 0))
                 _exit(1);
         if (write(ready[1], "x", 1) == 1)
             pause();
@@ -114,40 +117,54 @@ static void who_is_killed_leaves_nothing_locked(void **state)
     assert_int_equal(waitpid(child, &ended, 0), child);
     for (int i = 0; i < PLACES; i++) {
         turnstiles[i] = opened(&scratch);
-        assert_true(turnstile_enter(turnstiles[i]));
+        assert_true(turnstile_enter(turnstiles[i], 0));
     }
     for (int i = 0; i < PLACES; i++)
         turnstile_close(&turnstiles[i]);
     scratch_free(&scratch);
 }
 
+/* How many others hold a byte of the queue. */
+static int queued(int fd)
+{
+    int n = 0;
+
+    for (int i = 0; i < QUEUE; i++) {
+        struct flock range = {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = PLACES + i, .l_len = 1};
+
+        assert_int_equal(fcntl(fd, F_OFD_GETLK, &range), 0);
+        n += range.l_type != F_UNLCK;
+    }
+    return n;
+}
+
 /* All that fit in the queue wait; one more is sent away at once. */
 static void before_a_full_queue_nobody_waits(void **state)
 {
-    enum { QUEUE = PLACES * 8 };
     struct scratch scratch;
     struct turnstile *inside[PLACES], *late;
-    const struct timespec pause = {0, 300000000};
-    uint64_t start_ms;
-    int ended, waited = 0;
+    const struct timespec pause = {0, 1000000};
+    int ended, fd, waited = 0;
 
     (void)state;
     scratch_new(&scratch);
     for (int i = 0; i < PLACES; i++) {
         inside[i] = opened(&scratch);
-        assert_true(turnstile_enter(inside[i]));
+        assert_true(turnstile_enter(inside[i], 0));
     }
     for (int i = 0; i < QUEUE; i++)
         if (fork() == 0) {
             struct turnstile *turnstile = opened(&scratch);
 
-            _exit(turnstile_enter(turnstile) ? 0 : 1);
+            _exit(turnstile_enter(turnstile, NEVER) ? 0 : 1);
         }
-    nanosleep(&pause, NULL);
+    fd = open(scratch_path(&scratch, "t"), O_RDWR | O_CLOEXEC);
+    while (queued(fd) < QUEUE)
+        nanosleep(&pause, NULL);
+    close(fd);
     late = opened(&scratch);
-    start_ms = clock_monotonic_ms();
-    assert_false(turnstile_enter(late));
-    assert_true(clock_monotonic_ms() - start_ms < 1000);
+    assert_false(turnstile_enter(late, NEVER)); /* or it would never end */
     for (int i = 0; i < PLACES; i++)
         turnstile_leave(inside[i]);
     for (int i = 0; i < QUEUE; i++) {
