@@ -20,7 +20,7 @@
  * belong to the service that signs.
  */
 #define KEYFILE_NAME_BYTES 64 /* 63 and a NUL */
-#define KEYFILE_MAX_BYTES  16384
+#define KEYFILE_MAX_BYTES  32768
 
 /* printf into a path; false where it is too long. */
 bool keyfile_path(char path[PATH_MAX], struct error *error, const char *format, ...)

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/trust.h"
 #include "gateway/fetch.h"
 
 #include <assert.h>
@@ -37,11 +38,6 @@ struct issuers_watch {
     struct issuers *known;
 };
 
-static bool is_url(const struct config_issuer *config)
-{
-    return config->issuer_jwks[0] != '/';
-}
-
 /* What the workers know now. */
 static void publish(struct issuers_watch *watch)
 {
@@ -52,15 +48,10 @@ static void publish(struct issuers_watch *watch)
     issuers->n = watch->n;
     for (size_t i = 0; i < watch->n; i++) {
         const struct issuer *issuer = &watch->issuer[i];
-        const struct config_issuer *config = issuer->config;
 
-        issuers->issuer[i] = (struct token_issuer){
-            .policy = {.issuer = config->issuer_name,
-                       .audiences = config->issuer_audience,
-                       .prefix = config->issuer_prefix,
-                       .user = config->issuer_user,
-                       .longest_s = (int64_t)(config->issuer_lifetime / 1000)},
-            .keyring = issuer->keyring ? keyring_get(issuer->keyring) : NULL};
+        issuers->issuer[i] =
+            (struct token_issuer){.policy = trust_policy_of(issuer->config),
+                                  .keyring = issuer->keyring ? keyring_get(issuer->keyring) : NULL};
         issuers->state[i] = issuer->state;
     }
     issuers_put(&watch->known);
@@ -148,7 +139,7 @@ static bool turn(struct issuer *issuer, bool is_wanted, uint64_t now_ms)
 {
     bool changed = false;
 
-    if (!is_url(issuer->config))
+    if (trust_has_file(issuer->config))
         return false;
     if (issuer->fetch)
         changed = go_on(issuer, now_ms);
@@ -181,7 +172,7 @@ static bool is_same_source(const struct config_issuer *a, const struct config_is
 
     if (strcmp(a->issuer_name, b->issuer_name) != 0 ||
         strcmp(a->issuer_jwks, b->issuer_jwks) != 0 || strcmp(a->issuer_ca, b->issuer_ca) != 0 ||
-        !is_url(a))
+        trust_has_file(a))
         return false;
     while (a->issuer_algorithms[i] && b->issuer_algorithms[i] &&
            strcmp(a->issuer_algorithms[i], b->issuer_algorithms[i]) == 0)
@@ -201,7 +192,8 @@ static void take_up(struct issuer *issuer, const struct config_issuer *config,
             issuer->config = config;
             return;
         }
-    *issuer = (struct issuer){.config = config, .state.again_ms = is_url(config) ? 0 : UINT64_MAX};
+    *issuer = (struct issuer){.config = config,
+                              .state.again_ms = trust_has_file(config) ? UINT64_MAX : 0};
     if (of_file)
         issuer->keyring = keyring_get(of_file);
 }

@@ -4,6 +4,7 @@
 
 #include "common/log.h"
 #include "common/memory.h"
+#include "common/trust.h"
 #include "gateway/sources.h"
 
 #include <errno.h>
@@ -45,7 +46,7 @@ static bool read_issuers(struct snapshot *snapshot, struct error *error)
         if (*issuer->issuer_ca && access(issuer->issuer_ca, R_OK) != 0)
             return error_set(error, "issuers.ca: cannot read %s: %s", issuer->issuer_ca,
                              strerror(errno));
-        if (issuer->issuer_jwks[0] != '/')
+        if (!trust_has_file(issuer))
             continue;
         snapshot->issuer_keys[i] =
             keyring_read_set(issuer->issuer_jwks, issuer->issuer_algorithms, &unfit, error);
@@ -132,8 +133,7 @@ struct snapshot *snapshot_read(const char *config_path, struct error *error)
     snapshot->config = config_read(config_path, error);
     if (!snapshot->config)
         goto failed;
-    snapshot->policy.issuer = snapshot->config->token_issuer;
-    snapshot->policy.audiences = snapshot->config->token_audience;
+    snapshot->policy = trust_policy(snapshot->config);
     if (!read_keys(snapshot, error))
         goto failed;
     snapshot->rules = rules_read(snapshot->config->gateway_rules, warn, NULL, error);

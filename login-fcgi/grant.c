@@ -7,7 +7,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/token.h"
+#include "common/trust.h"
 #include "db/sessions.h"
 #include "login-fcgi/fields.h"
 
@@ -53,8 +53,7 @@ struct issued {
 static bool issue(struct grant *grant, const struct user *user, struct issued *issued)
 {
     const struct config *config = grant->service->config;
-    const struct token_policy policy = {.issuer = config->token_issuer,
-                                        .audiences = config->token_audience};
+    const struct token_policy policy = trust_policy(config);
     int64_t lifetime_s = (int64_t)(config->token_lifetime / 1000), iat_s;
     struct error error = {"no memory"};
     json_t *claims;

@@ -46,6 +46,7 @@ static const struct {
     [OPTION_NAME]           = {"--name",           "NAME",       false, "the key's id; standard: one made of the date"},
     [OPTION_ACTIVATE]       = {"--activate",       NULL,         false, "let it sign from now on"},
     [OPTION_FORCE]          = {"--force",          NULL,         false, "even if tokens that are still alive are refused then"},
+    [OPTION_JWKS]           = {"--jwks",           "FILE",       false, "the keys (JWKS) of the other issuer it is from"},
     [OPTION_LINES]          = {"-n",               "N",          false, "the last N; standard: 20 of tail, 1000 of search"},
     [OPTION_FOLLOW]         = {"--follow",         NULL,         false, "go on with what is added, until it is interrupted"},
     [OPTION_USER]           = {"--user",           "NAME",       false, "of this user, or of a name typed at a login that is nobody's"},

@@ -1,7 +1,7 @@
 /* `sallyport token`: tokens by hand, for scripts and for looking at what went wrong. */
-#include "common/token.h"
-
 #include "common/clock.h"
+#include "common/memory.h"
+#include "common/trust.h"
 #include "db/admin/columns.h"
 #include "db/admin/instance.h"
 #include "db/sessions.h"
@@ -15,12 +15,6 @@
 
 /* A longer one is malformed whatever stands in it. */
 #define INPUT_MAX_BYTES (TOKEN_MAX_BYTES + 2)
-
-static struct token_policy policy_of(const struct config *config)
-{
-    return (struct token_policy){.issuer = config->token_issuer,
-                                 .audiences = config->token_audience};
-}
 
 /* ---- issue ---------------------------------------------------------------------------------- */
 
@@ -56,7 +50,7 @@ static bool record(const struct instance *instance, const struct user *user,
 static enum command_status issue(const struct request *request, const struct instance *instance,
                                  const struct user *user, int64_t lifetime_s)
 {
-    struct token_policy policy = policy_of(instance->config);
+    struct token_policy policy = trust_policy(instance->config);
     json_t *claims = users_token_claims(user);
     char *text = NULL, id[TOKEN_ID_SIZE];
     struct error error;
@@ -153,46 +147,139 @@ static void add_json(struct columns *columns, const char *head, const json_t *va
     free(text);
 }
 
+/* What is found out about a token. */
+struct verdict {
+    enum token_result result;
+    bool is_open; /* whether it verifies is not known here */
+    char *user;   /* whose it is, where it verifies; the caller's */
+    char message[1024];
+};
+
 static void print_verdict(const struct request *request, json_t *header, json_t *claims,
-                          enum token_result result, const char *message)
+                          const struct verdict *verdict)
 {
     struct columns columns = COLUMNS_PAIRS;
-    char verdict[1100];
+    bool verifies = verdict->result == TOKEN_OK;
+    char words[1100];
 
     if (request_has(request, OPTION_JSON)) {
-        command_print_json(json_pack("{s:O?, s:O?, s:b, s:s?}", "header", header, "claims", claims,
-                                     "verifies", result == TOKEN_OK, "message",
-                                     result == TOKEN_OK ? NULL : message));
+        command_print_json(
+            json_pack("{s:O?, s:O?, s:o, s:s?, s:s?}", "header", header, "claims", claims,
+                      "verifies", verdict->is_open ? json_null() : json_boolean(verifies), "user",
+                      verdict->user, "message", verifies ? NULL : verdict->message));
         return;
     }
     add_json(&columns, "header", header);
     add_json(&columns, "claims", claims);
     columns_add(&columns, "verifies");
-    snprintf(verdict, sizeof verdict, "no: %s", message);
-    columns_add(&columns, result == TOKEN_OK ? "yes" : verdict);
+    snprintf(words, sizeof words, "%s: %s", verdict->is_open ? "not known" : "no",
+             verdict->message);
+    columns_add(&columns, verifies ? "yes" : words);
+    if (verdict->user) {
+        columns_add(&columns, "user");
+        columns_add(&columns, verdict->user);
+    }
     columns_print(&columns);
+}
+
+/* The keys of the issuer that a token is from, where we have them: "" where only the gateway has.
+ */
+static const char *keys_path(const struct request *request, const struct config_issuer *from)
+{
+    const char *path = request_value(request, OPTION_JWKS);
+
+    return path ? path : trust_has_file(from) ? from->issuer_jwks : "";
+}
+
+/* What is wrong, in the words a client hears, and more, for who asks here may know. */
+static void explain(const struct config *config, const struct token_policy *policy,
+                    const json_t *claims, struct verdict *verdict)
+{
+    const char *issuer = json_string_value(json_object_get(claims, "iss"));
+    size_t size = sizeof verdict->message, length;
+
+    length = strlen(token_message(verdict->result, policy, verdict->message, size / 2));
+    if (issuer && !policy->prefix && strcmp(issuer, config->token_issuer) != 0)
+        snprintf(verdict->message + length, size - length, "; the config has no issuer \"%s\"",
+                 issuer);
+}
+
+/* Why it is not known whether a token of an issuer is a good one. */
+static void leave_open(const struct config_issuer *from, const char *path, struct verdict *verdict)
+{
+    verdict->is_open = true;
+    if (*path)
+        snprintf(verdict->message, sizeof verdict->message,
+                 "%s has no key of \"%s\" with its `kid`", path, from->issuer_name);
+    else
+        snprintf(verdict->message, sizeof verdict->message,
+                 "the keys of \"%s\" only the gateway fetches; save %s and say --jwks FILE",
+                 from->issuer_name, from->issuer_jwks);
+}
+
+/* First by our keys alone, which says whose keys it takes.  False: error. */
+static bool judge(const struct request *request, const struct config *config,
+                  const struct keyring *keyring, const char *text, size_t bytes,
+                  const json_t *claims, struct verdict *verdict, struct error *error)
+{
+    struct token_policy policy = trust_policy(config);
+    struct token_issuer others[CONFIG_MAX_ISSUERS];
+    const struct token_issuer *from;
+    const char *path = "";
+    struct keyring *keys = NULL;
+    struct token token;
+    int64_t now_s = clock_wall_s();
+    size_t n = config->n_issuers, i, unfit;
+
+    for (i = 0; i < n; i++)
+        others[i] = (struct token_issuer){.policy = trust_policy_of(&config->issuers[i])};
+    verdict->result =
+        token_verify_any(keyring, &policy, others, n, text, bytes, now_s, &token, &from);
+    i = from ? (size_t)(from - others) : 0;
+    if (from)
+        path = keys_path(request, &config->issuers[i]);
+    if (*path) {
+        keys = keyring_read_set(path, config->issuers[i].issuer_algorithms, &unfit, error);
+        if (!keys)
+            return false;
+        others[i].keyring = keys;
+        verdict->result =
+            token_verify_any(keyring, &policy, others, n, text, bytes, now_s, &token, &from);
+    }
+    if (verdict->result == TOKEN_OK) {
+        verdict->user = memory_copy(token.user, strlen(token.user));
+        token_fini(&token);
+    } else if (from && verdict->result == TOKEN_UNKNOWN_KEY) {
+        leave_open(&config->issuers[i], path, verdict);
+    } else {
+        explain(config, from ? &from->policy : &policy, claims, verdict);
+    }
+    keyring_put(&keys);
+    return true;
 }
 
 static enum command_status inspect(const struct request *request, const struct config *config,
                                    const struct keyring *keyring)
 {
-    struct token_policy policy = policy_of(config);
-    char input[INPUT_MAX_BYTES + 1], message[1024] = "";
-    struct token token;
+    char input[INPUT_MAX_BYTES + 1];
+    struct verdict verdict = {.user = NULL};
+    struct error error;
     size_t bytes;
     char *text = read_token(input, &bytes);
     json_t *header = segment(text, 0), *claims = segment(text, 1);
-    enum token_result result = token_verify(keyring, &policy, text, bytes, clock_wall_s(), &token);
+    enum command_status status = COMMAND_FAILED;
 
-    if (result == TOKEN_OK)
-        token_fini(&token);
-    else
-        token_message(result, &policy, message, sizeof message);
-    print_verdict(request, header, claims, result, message);
+    if (!judge(request, config, keyring, text, bytes, claims, &verdict, &error)) {
+        command_refuse(COMMAND_FAILED, "%s", error.text);
+    } else {
+        print_verdict(request, header, claims, &verdict);
+        status = verdict.result == TOKEN_OK ? COMMAND_DONE : COMMAND_FAILED;
+    }
     json_decref(header);
     json_decref(claims);
+    free(verdict.user);
     sodium_memzero(input, sizeof input);
-    return result == TOKEN_OK ? COMMAND_DONE : COMMAND_FAILED;
+    return status;
 }
 
 static enum command_status token_inspect(const struct request *request)
@@ -217,7 +304,7 @@ static enum command_status token_inspect(const struct request *request)
 /* clang-format off */
 const struct command token_commands[] = {
     {"token", "issue",   "USER", ACTS | JSON | TAKES(OPTION_LIFETIME), 0, "print a token for a user", token_issue_command},
-    {"token", "inspect", NULL,   JSON,                          0, "say what a token on stdin holds, and whether it verifies", token_inspect},
+    {"token", "inspect", NULL,   JSON | TAKES(OPTION_JWKS),     0, "say what a token on stdin holds, and whether it verifies", token_inspect},
     {0},
 };
 /* clang-format on */

@@ -9,7 +9,7 @@ import fs from 'node:fs';
 import https from 'node:https';
 import path from 'node:path';
 import test, { before, describe } from 'node:test';
-import { folder, forge, instance, must, next, payload, program, request, run, signingKey, until, within } from '../lib.mjs';
+import { folder, forge, instance, misSign, must, next, payload, program, request, run, signingKey, until, within } from '../lib.mjs';
 
 const rules = 'namespace "/" { authenticate required; on "me" { ack $user } on "sub" { ack $claims.sub } on "say" { emit in "user:$1" "said" $user } }';
 const unavailable = 'unavailable: tokens cannot be checked now';
@@ -332,4 +332,42 @@ test('keys from a file are read with the config, and a config that is wrong chan
     fs.writeFileSync(sp.config, config.slice(0, config.indexOf('\nissuers')));
     sp.gateway.child.kill('SIGHUP');
     await comes(sp, () => sign(later, claimsOf(idp)), badSignature);
+});
+
+test('the command judges tokens of other issuers as the gateway does, or says that it cannot', async (t) => {
+    const key = newKey('a');
+    const dir = folder(t);
+    const file = path.join(dir, 'idp.jwks');
+    const padding = Array.from({ length: 12 }, (_, i) => ({ ...key.jwk, kid: `${i}`, x5c: ['x'.repeat(2000)] })); /* as the large ones have */
+    fs.writeFileSync(file, JSON.stringify({ keys: [...padding, key.jwk] }), { mode: 0o644 });
+    const [near, far] = [{ name: 'https://near.example/', url: file }, { name: 'https://far.example/', url: 'https://far.example/jwks' }];
+    const sp = await started(t, section(group(near), group(far, { prefix: 'far:', audience: ['ours'] })));
+    const inspect = (token, ...options) => {
+        const { status, stdout, stderr } = run(program('sallyport'), ['-c', sp.config, 'token', 'inspect', '--json', ...options], { input: token });
+        const { verifies, user, message } = stdout ? JSON.parse(stdout) : {};
+        return { status, verifies, user, message, stderr };
+    };
+    const good = (user) => ({ status: 0, verifies: true, user, message: null, stderr: '' });
+    const no = (message) => ({ status: 1, verifies: false, user: null, message, stderr: '' });
+    const open = (message) => ({ status: 1, verifies: null, user: null, message, stderr: '' });
+    const of = (claims, header) => sign(key, claimsOf(near, claims), header);
+    const elsewhere = { iss: far.name, aud: 'ours' };
+
+    assert.deepEqual(inspect(sp.token()), good('ann'));
+    assert.deepEqual(inspect(of()), good('id:bob'));
+    assert.equal(await outcome(sp, of()), 'id:bob', 'as the gateway does');
+    assert.deepEqual(inspect(of({ aud: 'sallyport' })), no('jwt audience invalid'));
+    assert.deepEqual(inspect(of({ exp: now() - 1, iat: now() - 9 })), no('jwt expired'));
+    assert.deepEqual(inspect(sign(newKey('a'), claimsOf(near))), no('invalid signature'));
+    assert.deepEqual(inspect(of({}, { kid: 'later' })), open(`${file} has no key of "${near.name}" with its \`kid\``));
+    assert.deepEqual(inspect(of({ iss: 'https://x/' })), no('invalid signature; the config has no issuer "https://x/"'));
+    assert.deepEqual(inspect(sp.sign({ sub: 'id:bob' })), no('jwt issuer invalid. expected: sallyport'));
+    const unknown = open(`the keys of "${far.name}" only the gateway fetches; save ${far.url} and say --jwks FILE`);
+    assert.deepEqual(inspect(of(elsewhere)), unknown);
+    assert.deepEqual(inspect(misSign(of(elsewhere))), unknown);
+    assert.deepEqual(inspect(of(elsewhere), '--jwks', file), good('far:bob'));
+    assert.deepEqual(inspect(misSign(of(elsewhere)), '--jwks', file), no('invalid signature'));
+    assert.deepEqual(inspect(forge({ kid: 'a' }, claimsOf(near, elsewhere), { alg: 'none' })), no('jwt signature is required'));
+    assert.match(inspect(of(elsewhere), '--jwks', `${file}.not`).stderr, /^sallyport: .*idp\.jwks\.not/);
+    assert.match(run(program('sallyport'), ['-c', sp.config, 'token', 'inspect'], { input: of(elsewhere) }).stdout, /^verifies +not known: the keys of/m);
 });
