@@ -35,6 +35,28 @@ struct variable_note {
     uint8_t set_by, type; /* as struct piece and struct template have them */
 };
 
+/* A room that some rule names: `text` as it stands there, NUL-ended. */
+struct room_note {
+    struct room_note *next;
+    const char *at;
+    struct span text;
+    struct template room;
+    bool is_joined;
+};
+
+/* A rule, and the variables that must be set for it to hold, and that it sets: a bit each. */
+struct rule_note {
+    struct rule_note *next;
+    const char *at;
+    uint64_t needs, sets;
+};
+
+/* What the rule being read knows of `$1` … `$9`. */
+struct argument_note {
+    uint8_t type;   /* enum guard_type + 1; 0: any */
+    bool is_inside; /* a room's name or a string */
+};
+
 struct compiler {
     struct lexer lexer;
     struct rules *rules;
@@ -45,6 +67,8 @@ struct compiler {
     struct variable_note variable[PROGRAM_VARIABLES];
     void (*warn)(const char *text, void *context);
     void *warn_context;
+    struct room_note *rooms; /* of the namespace; the latest first */
+    struct rule_note *notes; /* the same */
 
     /* The rule being read: */
     const char *moment;      /* its word; NULL in `on` */
@@ -53,8 +77,14 @@ struct compiler {
     bool is_in_room;         /* inside a `$count(…)` or `$members(…)` */
     bool is_in_set;          /* inside a `set` */
     bool is_guarded;         /* by more than its arguments' types and number */
+    bool is_guest;           /* says a guard, */
+    bool needs_user;         /* and a guard asks for what only users have */
     bool has_acked, is_last; /* `ack` was there; nothing may follow */
+    bool has_emitted;        /* so that there is something to be counted by `$sent` */
     uint32_t n_arguments;    /* as `require count` says, else NOT_COUNTED */
+    uint32_t most_argument;  /* that a guard asks for */
+    struct argument_note argument[SCANNER_ARGUMENTS];
+    uint64_t needs, sets; /* as struct rule_note has them */
     uint8_t n_sets;
     uint16_t n_guards, n_limits, n_actions;
     struct guard guard[PROGRAM_GUARDS];
@@ -113,10 +143,14 @@ bool template_presence_lacks(const struct compiler *compiler, const struct lexer
                              const char *at, const char *dollar, struct span word);
 
 /*
- * A room: a string.  `is_client_only`: nothing but what a client sends names it.
+ * A room: a string, noted in compiler->rooms.  `is_client_only`: nothing but what a client sends
+ * names it.
  */
 bool template_room(struct compiler *compiler, struct lexer *lexer, struct template *room,
                    bool *is_client_only);
+
+/* Complain about a room `id:…` where its members are asked for. */
+bool template_is_no_socket(const struct lexer *lexer, const char *at, const struct template *room);
 
 /* One `$` value by itself. */
 bool template_dynamic(struct compiler *compiler, struct template *value);

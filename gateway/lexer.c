@@ -61,7 +61,17 @@ static void list_words(const char *const *known, size_t n, char *text, size_t si
     }
 }
 
-/* What stands at the lexer, in words. */
+/* The character of a well-formed sequence above ASCII. */
+static uint32_t code_point(const char *at, size_t length)
+{
+    uint32_t c = (unsigned char)*at & (0xffu >> (length + 1));
+
+    for (size_t i = 1; i < length; i++)
+        c = c << 6 | ((unsigned char)at[i] & 0x3fu);
+    return c;
+}
+
+/* What stands at the lexer, in words; also what cannot be seen, such as a blank from a web page. */
 static void describe(const struct lexer *lexer, char *text, size_t size)
 {
     struct lexer ahead = *lexer;
@@ -76,8 +86,12 @@ static void describe(const struct lexer *lexer, char *text, size_t size)
         snprintf(text, size, "`%.*s`", (int)smaller(word.length, LONGEST_WORD), word.at);
     else if (*lexer->at == '\n')
         snprintf(text, size, "the end of the line");
-    else if ((length = log_printable_length(rest)) > 0)
-        snprintf(text, size, "`%.*s`", (int)length, rest);
+    else if (*rest == '/' && (rest[1] == '/' || rest[1] == '*'))
+        snprintf(text, size, "`%.2s`; a comment begins with `#`", rest);
+    else if ((length = log_printable_length(rest)) > 1)
+        snprintf(text, size, "`%.*s` (U+%04X)", (int)length, rest, code_point(rest, length));
+    else if (length > 0)
+        snprintf(text, size, "`%c`", *rest);
     else
         snprintf(text, size, "the byte 0x%02x", (unsigned char)*lexer->at);
 }

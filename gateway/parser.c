@@ -5,6 +5,7 @@
 #include "gateway/parser.h"
 
 #include "gateway/compiler.h"
+#include "gateway/reach.h"
 
 #include <string.h>
 
@@ -40,8 +41,12 @@ static const struct row modes[] = {
 
 static void begin_rule(struct compiler *c)
 {
-    c->is_guarded = c->has_acked = c->is_last = false;
+    c->is_guarded = c->has_acked = c->has_emitted = c->is_last = false;
+    c->is_guest = c->needs_user = false;
     c->n_arguments = NOT_COUNTED;
+    c->most_argument = 0;
+    memset(c->argument, 0, sizeof c->argument);
+    c->needs = c->sets = 0;
     c->n_sets = 0;
     c->n_guards = c->n_limits = c->n_actions = 0;
     c->deny = (struct span){NULL, 0};
@@ -78,106 +83,14 @@ static struct rule *end_rule(struct compiler *c, const char *at)
     return rule;
 }
 
-static bool same_piece(const struct piece *a, const struct piece *b)
-{
-    if (a->op != b->op || a->context != b->context || a->index != b->index)
-        return false;
-    if (a->op == PIECE_LITERAL)
-        return span_equals(a->text, b->text);
-    if (a->op != PIECE_AUTH)
-        return true;
-    if (a->n_path != b->n_path)
-        return false;
-    for (size_t i = 0; i < a->n_path; i++)
-        if (!span_equals(a->path[i], b->path[i]))
-            return false;
-    return true;
-}
-
-static bool same_guard(const struct guard *a, const struct guard *b)
-{
-    if (a->kind != b->kind || a->type != b->type || a->index != b->index ||
-        a->value.n != b->value.n || a->value.type != b->value.type)
-        return false;
-    for (uint16_t i = 0; i < a->value.n; i++)
-        if (!same_piece(&a->value.piece[i], &b->value.piece[i]))
-            return false;
-    return true;
-}
-
-static bool has_guard(const struct rule *rule, const struct guard *guard)
-{
-    for (uint16_t i = 0; i < rule->n_guards; i++)
-        if (same_guard(&rule->guard[i], guard))
-            return true;
-    return false;
-}
-
-/* Does `first` hold whenever `second` does, as far as one can see, if `given` (may be NULL) holds?
- */
-static bool always_precedes(const struct rule *first, const struct rule *second,
-                            const struct guard *given)
-{
-    for (uint16_t i = 0; i < first->n_guards; i++)
-        if (!has_guard(second, &first->guard[i]) && !(given && same_guard(&first->guard[i], given)))
-            return false;
-    return true;
-}
-
-/* The guard that holds exactly when this one does not; false: there is none. */
-static bool opposite(const struct guard *guard, struct guard *other)
-{
-    static const int8_t kinds[] = {[GUARD_SET] = GUARD_UNSET,
-                                   [GUARD_UNSET] = GUARD_SET,
-                                   [GUARD_USER] = GUARD_GUEST,
-                                   [GUARD_GUEST] = GUARD_USER};
-
-    if (guard->kind > GUARD_GUEST)
-        return false;
-    *other = *guard;
-    other->kind = (uint8_t)kinds[guard->kind];
-    return true;
-}
-
-/*
- * The rule of `rules` after which `rule` is never reached; NULL: there is none.  Also one that
- * takes what another left: `require set a` and `require unset a` before a rule without either.
- */
-static const struct rule *obstacle(const struct rule *rules, const struct rule *rule)
-{
-    struct guard other;
-
-    for (const struct rule *last = rules; last; last = last->next) {
-        if (always_precedes(last, rule, NULL))
-            return last;
-        for (uint16_t i = 0; i < last->n_guards; i++) {
-            if (!opposite(&last->guard[i], &other) || !always_precedes(last, rule, &last->guard[i]))
-                continue;
-            for (const struct rule *first = rules; first != last; first = first->next)
-                if (always_precedes(first, rule, &other))
-                    return last;
-        }
-    }
-    return NULL;
-}
-
 static bool add_rule(struct compiler *c, const char *at, struct trigger *trigger)
 {
     struct rule *rule = end_rule(c, at), **last = &trigger->rules;
-    const struct rule *before = obstacle(trigger->rules, rule);
 
     if (++c->rules->n_rules > PROGRAM_RULES)
         return lexer_fail(&c->lexer, at, "there are more than %d rules", PROGRAM_RULES);
-    if (before && always_precedes(before, rule, NULL))
-        return lexer_fail(&c->lexer, at,
-                          "this rule can never be reached: the one of the same name in line %u "
-                          "holds whenever this one does",
-                          before->line);
-    if (before)
-        return lexer_fail(&c->lexer, at,
-                          "this rule can never be reached: the one of the same name in line %u "
-                          "takes all that those before it leave",
-                          before->line);
+    if (!reach_add(c, at, trigger->rules, rule))
+        return false;
     while (*last)
         last = &(*last)->next;
     *last = rule;
@@ -253,14 +166,14 @@ static bool check_event(struct compiler *c, const char *at, struct span name)
         return lexer_fail(&c->lexer, at, "an event's name has at most %zu bytes", MAX_EVENT_BYTES);
     if (star && star != name.at + name.length - 1)
         return lexer_fail(&c->lexer, at, "`*` can stand only at the end of a name");
-    if (!program_name_is_reserved(name))
-        return true;
     for (size_t i = 0; i < N(moments); i++)
-        if (span_is(name, moments[i].word))
+        if (moments[i].value != MOMENTS && span_is(name, moments[i].word))
             return lexer_fail(&c->lexer, at,
                               "\"%s\" is no client's event but the gateway's moment: did you mean "
                               "`when %s`?",
                               moments[i].word, moments[i].word);
+    if (!program_name_is_reserved(name))
+        return true;
     return lexer_fail(&c->lexer, at, "\"%.*s\" is reserved: no rule can match it", (int)name.length,
                       name.at);
 }
@@ -272,6 +185,9 @@ static bool read_on(struct compiler *c, const char *at)
 
     lexer_skip_blank(&c->lexer);
     name_at = c->lexer.at;
+    if (!lexer_sees(&c->lexer, '"'))
+        return lexer_expected(&c->lexer, "the name of a client's event in quotes, such as \"say\" "
+                                         "(the gateway's moments follow `when`)");
     if (!template_plain(c, "an event's name", &name) || !check_event(c, name_at, name))
         return false;
     c->place = IN_ON;
@@ -379,23 +295,6 @@ static bool read_items(struct compiler *c, const char *start)
     }
 }
 
-/* Is every variable that a rule names set by one? */
-static bool check_variables(struct compiler *c)
-{
-    const char *known[PROGRAM_VARIABLES + TEMPLATE_VALUES];
-    size_t n = template_value_names(known);
-
-    for (uint16_t i = 0; i < c->space->n_variables; i++)
-        if (c->variable[i].is_set)
-            known[n++] = c->variable[i].name.at;
-    for (uint16_t i = 0; i < c->space->n_variables; i++)
-        if (!c->variable[i].is_set)
-            return lexer_unknown(&c->lexer, c->variable[i].first_use,
-                                 "no rule of this namespace sets the variable", c->variable[i].name,
-                                 known, n);
-    return true;
-}
-
 static bool check_namespace(struct compiler *c, const char *at, struct span name)
 {
     if (name.length == 0 || name.at[0] != '/')
@@ -403,10 +302,10 @@ static bool check_namespace(struct compiler *c, const char *at, struct span name
     if (name.length > MAX_NAMESPACE_BYTES)
         return lexer_fail(&c->lexer, at, "a namespace has at most %d bytes", MAX_NAMESPACE_BYTES);
     for (uint32_t i = 0; i < name.length; i++)
-        if (name.at[i] == ',' || name.at[i] == '?' || (unsigned char)name.at[i] < ' ')
+        if (strchr(",?*", name.at[i]) || (unsigned char)name.at[i] < ' ')
             return lexer_fail(&c->lexer, at,
-                              "no comma, `?` or control character can stand in a "
-                              "namespace");
+                              "no comma, `?`, `*` or control character can stand in a "
+                              "namespace: each is named by itself");
     if (rules_namespace_find(c->rules, name))
         return lexer_fail(&c->lexer, at, "namespace \"%.*s\" stands here a second time",
                           (int)name.length, name.at);
@@ -430,12 +329,14 @@ static bool read_namespace(struct compiler *c)
     c->space = program_alloc(&c->rules->blocks, 1, sizeof *c->space);
     c->space->name = name;
     c->space->authenticate = AUTHENTICATE_REQUIRED;
+    c->rooms = NULL;
+    c->notes = NULL;
     table_init(&c->space->events);
     c->rules->space[c->rules->n_spaces++] = c->space;
     lexer_skip_lines(l);
     if (!lexer_take(l, '{'))
         return lexer_expected(l, "`{` and the rules of the namespace");
-    return read_items(c, start) && check_variables(c);
+    return read_items(c, start) && reach_check(c);
 }
 
 static bool read_all(struct compiler *c)

@@ -2,7 +2,7 @@
  * What stands inside a rule: one table row for each verb, condition and target, and what can be
  * said about each before the rule ever runs.  Values are template.c's.
  */
-#include "gateway/compiler.h"
+#include "gateway/reach.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -182,6 +182,8 @@ static bool read_own_room(struct compiler *c, const struct row *row)
 
     if (!action || !read_room(c, &action->room, row->value == ACTION_JOIN))
         return false;
+    if (row->value == ACTION_JOIN)
+        c->rooms->is_joined = true;
     first = action->room.piece;
     if (first->op == PIECE_LITERAL && program_room_is_computed(first->text))
         return lexer_fail(
@@ -295,7 +297,10 @@ static bool emit(struct compiler *c, const struct row *row)
         return false;
     lexer_skip_blank(l);
     builder_init(&b, c);
-    return read_message(c, &b) && builder_finish(&b, VALUE_ARRAY, &action->value);
+    if (!read_message(c, &b) || !builder_finish(&b, VALUE_ARRAY, &action->value))
+        return false;
+    c->has_emitted = true;
+    return true;
 }
 
 static bool ack(struct compiler *c, const struct row *row)
@@ -366,6 +371,7 @@ static bool set(struct compiler *c, const struct row *row)
     note->is_set = note->is_set_here = true;
     note->known = KNOWN_SET;
     note->set_by = ++c->n_sets;
+    c->sets |= UINT64_C(1) << action->index;
     note->type = known_type(c, &action->value);
     return true;
 }
@@ -426,6 +432,8 @@ static bool guard_variable(struct compiler *c, const struct row *row)
         return lexer_fail(&c->lexer, at, "this rule can never hold: `%.*s` cannot be set and unset",
                           (int)note->name.length, note->name.at);
     note->known = now;
+    if (now == KNOWN_SET)
+        c->needs |= UINT64_C(1) << guard->index;
     return true;
 }
 
@@ -453,6 +461,11 @@ static bool guard_who(struct compiler *c, const struct row *row)
     for (uint16_t i = 0; i < c->n_guards; i++)
         if (c->guard[i].kind + row->value == GUARD_USER + GUARD_GUEST)
             return lexer_fail(&c->lexer, at, "this rule can never hold: nobody is user and guest");
+    if (row->value == GUARD_GUEST && c->needs_user)
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never hold: a guest has neither a name nor claims, which "
+                          "are asked for above");
+    c->is_guest = row->value == GUARD_GUEST;
     if (!has_guests(c)) /* it always holds */
         return true;
     return add_guard(c, at, row->value) != NULL;
@@ -460,9 +473,11 @@ static bool guard_who(struct compiler *c, const struct row *row)
 
 static bool guard_in(struct compiler *c, const struct row *row)
 {
-    struct guard *guard = add_guard(c, c->lexer.at, row->value);
+    const char *at = c->lexer.at;
+    struct guard *guard = add_guard(c, at, row->value);
 
-    return guard && read_room(c, &guard->value, false);
+    return guard && read_room(c, &guard->value, false) &&
+           template_is_no_socket(&c->lexer, at, &guard->value);
 }
 
 static bool guard_claim(struct compiler *c, const struct row *row)
@@ -479,6 +494,9 @@ static bool guard_claim(struct compiler *c, const struct row *row)
         return lexer_fail(l, at,
                           "in a namespace with `authenticate none` there are no claims: "
                           "nobody shows a token");
+    if (c->is_guest)
+        return lexer_fail(l, at, "this rule can never hold: a guest has no claims");
+    c->needs_user = true;
     if (!template_path(c, l, lexer_word(l), &path, &n_path))
         return false;
     if (n_path == 0)
@@ -501,19 +519,75 @@ static bool guard_count(struct compiler *c, const struct row *row)
                           "this rule can never hold: there cannot be %u and %u "
                           "arguments",
                           c->n_arguments, n);
+    if (c->most_argument > n)
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never hold: `require count %u` leaves no `$%u`, which is "
+                          "asked for above",
+                          n, c->most_argument);
     c->n_arguments = n;
     guard->index = (uint16_t)n;
     return true;
 }
 
+/* What the value is at all times; NULL: one has to ask. */
+static const char *fixed_type(const struct piece *piece)
+{
+    if (piece->op == PIECE_USER)
+        return "a string";
+    if (piece->op == PIECE_NOW)
+        return "an integer";
+    return piece->op == PIECE_AUTH && piece->n_path == 0 ? "an object" : NULL;
+}
+
+static bool types_exclude(uint8_t a, uint8_t b)
+{
+    bool are_numbers =
+        (a == TYPE_INTEGER || a == TYPE_NUMBER) && (b == TYPE_INTEGER || b == TYPE_NUMBER);
+
+    return a != b && !are_numbers;
+}
+
+/* Does it agree with what else the rule says of the value? */
+static bool check_type(struct compiler *c, const char *at, const struct guard *guard)
+{
+    const struct piece *piece = guard->value.piece;
+    struct argument_note *note =
+        piece->op == PIECE_ARGUMENT ? &c->argument[piece->index] : &(struct argument_note){0};
+
+    if (fixed_type(piece))
+        return lexer_fail(&c->lexer, at, "this is always %s", fixed_type(piece));
+    if (guard->type == TYPE_BINARY && piece->op != PIECE_ARGUMENT)
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never hold: only an event's argument can be binary");
+    if (piece->op == PIECE_EVENT && guard->type != TYPE_STRING && guard->type != TYPE_NUMBER &&
+        guard->type != TYPE_INTEGER)
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never hold: an event's name is a string or a number");
+    for (uint16_t i = 0; i + 1 < c->n_guards; i++)
+        if (c->guard[i].kind == GUARD_TYPE && types_exclude(c->guard[i].type, guard->type) &&
+            reach_same_value(&c->guard[i].value, &guard->value))
+            return lexer_fail(&c->lexer, at,
+                              "this rule can never hold: `require %.*s` stands above",
+                              (int)c->guard[i].text.length, c->guard[i].text.at);
+    if (note->is_inside && types_exclude(guard->type, TYPE_STRING) &&
+        types_exclude(guard->type, TYPE_INTEGER))
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never hold: above it stands in a string, where only a "
+                          "string or an integer goes in");
+    if (note->type != TYPE_INTEGER + 1)
+        note->type = guard->type + 1;
+    return true;
+}
+
 static bool guard_type(struct compiler *c, const struct row *row)
 {
-    struct guard *guard = add_guard(c, c->lexer.at, GUARD_TYPE);
+    const char *at = c->lexer.at;
+    struct guard *guard = add_guard(c, at, GUARD_TYPE);
 
     if (!guard)
         return false;
     guard->type = (uint8_t)row->value;
-    return template_dynamic(c, &guard->value);
+    return template_dynamic(c, &guard->value) && check_type(c, at, guard);
 }
 
 static bool check_before_actions(struct compiler *c, const char *at, const char *word)

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TEMPLATE_MEMBERS 256 /* of an object */
+
 /* Traits of a `$` value. */
 #define FROM_CLIENT 1u
 #define FROM_TOKEN  2u
@@ -89,7 +91,7 @@ static void put_escaped(struct builder *b, char c)
 }
 
 /* After a name's `$`: may the value stand in this rule, here? */
-static bool check_row(const struct compiler *c, const struct lexer *l, const char *at,
+static bool check_row(struct compiler *c, const struct lexer *l, const char *at,
                       const struct value_row *row, enum piece_context context)
 {
     if (!(row->places & c->place) && (c->place & IN_PRESENCE))
@@ -108,6 +110,8 @@ static bool check_row(const struct compiler *c, const struct lexer *l, const cha
             "there is no `$%s` in a namespace with `authenticate none`: nobody shows a "
             "token",
             row->name);
+    if ((row->traits & FROM_TOKEN) && !(row->traits & HAS_ROOM) && c->is_guest)
+        return lexer_fail(l, at, "a guest has no `$%s`, and the rule is for guests", row->name);
     if ((row->traits & WHEN_ACTING) && c->is_in_guard)
         return lexer_fail(l, at, "`$%s` is read when the rule acts: it cannot stand in a `require`",
                           row->name);
@@ -122,6 +126,11 @@ static bool check_row(const struct compiler *c, const struct lexer *l, const cha
         return lexer_fail(l, at,
                           "`$args` is the whole list of arguments: it stands by itself, as in "
                           "`emit others \"name\" $args`");
+    if (row->op == PIECE_SENT && !c->has_emitted)
+        return lexer_fail(l, at,
+                          "`$sent` is what the rule has sent so far: it stands after an `emit`");
+    if ((row->traits & FROM_TOKEN) && !(row->traits & HAS_ROOM) && c->is_in_guard)
+        c->needs_user = true;
     return true;
 }
 
@@ -150,10 +159,30 @@ static bool put_value(struct builder *b, struct piece piece, unsigned traits)
     return true;
 }
 
+/* Does an argument of the type that the rule asks for go there? */
+static bool check_argument(struct compiler *c, const struct lexer *l, const char *at, uint32_t n,
+                           enum piece_context context)
+{
+    struct argument_note *note = &c->argument[n - 1];
+    enum guard_type type = note->type ? note->type - 1 : TYPE_STRING;
+
+    if (c->is_in_guard && n > c->most_argument)
+        c->most_argument = n;
+    if (context != AS_JSON && type != TYPE_STRING && type != TYPE_INTEGER && type != TYPE_NUMBER)
+        return lexer_fail(l, at,
+                          "in a string only a string or an integer goes in, and `$%u` is something "
+                          "else, says the `require` above",
+                          n);
+    if (c->is_in_set && type == TYPE_BINARY)
+        return lexer_fail(l, at, "binary cannot be kept in a variable");
+    note->is_inside = note->is_inside || context != AS_JSON;
+    return true;
+}
+
 static bool read_argument(struct builder *b, struct lexer *l, enum piece_context context)
 {
     const char *at = l->at - 1;
-    const struct compiler *c = b->compiler;
+    struct compiler *c = b->compiler;
     uint32_t n;
 
     if (!lexer_number(l, 1000000, "an argument's number", &n))
@@ -166,7 +195,7 @@ static bool read_argument(struct builder *b, struct lexer *l, enum piece_context
             l, at, "`$%u` is there only in `on`: at a moment no client has sent anything", n);
     if (n > c->n_arguments)
         return lexer_fail(l, at, "there is no `$%u` after `require count %u`", n, c->n_arguments);
-    if (!check_no_members(l, at, context))
+    if (!check_no_members(l, at, context) || !check_argument(c, l, at, n, context))
         return false;
     return put_value(b,
                      (struct piece){.op = PIECE_ARGUMENT,
@@ -196,6 +225,8 @@ static bool read_variable(struct builder *b, struct lexer *l, const char *at, st
                           "something else above",
                           (int)name.length, name.at);
     piece.set_by = note->set_by;
+    if (!note->set_by)
+        c->needs |= UINT64_C(1) << piece.index;
     return check_no_members(l, at, context) && put_value(b, piece, 0);
 }
 
@@ -220,6 +251,8 @@ static bool read_room(struct builder *b, struct lexer *l, const struct value_row
     if (!template_room(c, l, room, &is_client_only))
         return false;
     c->is_in_room = false;
+    if (!template_is_no_socket(l, at, room))
+        return false;
     if (row->op == PIECE_MEMBERS) {
         c->space->asks_members = true;
         if (is_client_only)
@@ -362,7 +395,30 @@ static bool read_word(struct builder *b, enum value_type *type)
 
 static bool read_value(struct builder *b, unsigned depth, enum value_type *type);
 
-static bool read_name(struct builder *b)
+/* The members of the object that is being read. */
+struct members {
+    struct span name[TEMPLATE_MEMBERS];
+    unsigned n;
+};
+
+/* Of repeated names a receiver would see the last alone. */
+static bool note_name(struct builder *b, const char *at, struct span name, struct members **members)
+{
+    struct lexer *l = &b->compiler->lexer;
+
+    if (!*members)
+        *members = program_alloc(&b->compiler->scratch, 1, sizeof **members);
+    for (unsigned i = 0; i < (*members)->n; i++)
+        if (span_equals((*members)->name[i], name))
+            return lexer_fail(l, at, "the member \"%.*s\" stands here a second time",
+                              (int)name.length, name.at);
+    if ((*members)->n == TEMPLATE_MEMBERS)
+        return lexer_fail(l, at, "an object has at most %d members", TEMPLATE_MEMBERS);
+    (*members)->name[(*members)->n++] = name;
+    return true;
+}
+
+static bool read_name(struct builder *b, struct members **members)
 {
     struct lexer *l = &b->compiler->lexer;
     const char *at = l->at;
@@ -374,6 +430,8 @@ static bool read_name(struct builder *b)
         return false;
     if (span_is(name, "_placeholder"))
         return lexer_fail(l, at, "`_placeholder` is Socket.IO's own: it stands for an attachment");
+    if (!note_name(b, at, name, members))
+        return false;
     builder_json_string(b, name);
     lexer_skip_lines(l);
     if (!lexer_take(l, ':'))
@@ -387,6 +445,7 @@ static bool read_name(struct builder *b)
 static bool read_elements(struct builder *b, unsigned depth, char closing)
 {
     struct lexer *l = &b->compiler->lexer;
+    struct members *members = NULL;
     enum value_type type;
 
     if (depth == COMPILER_MAX_DEPTH)
@@ -397,7 +456,7 @@ static bool read_elements(struct builder *b, unsigned depth, char closing)
         return true;
     }
     for (;;) {
-        if (closing == '}' && !read_name(b))
+        if (closing == '}' && !read_name(b, &members))
             return false;
         if (!read_value(b, depth + 1, &type))
             return false;
@@ -526,25 +585,56 @@ bool template_value(struct builder *builder, enum value_type *type)
     return read_value(builder, 0, type);
 }
 
+static void note_room(struct compiler *c, const char *at, struct span text,
+                      const struct template *room)
+{
+    struct room_note *note = program_alloc(&c->scratch, 1, sizeof *note);
+
+    *note = (struct room_note){c->rooms, at, keep(c, text), *room, false};
+    c->rooms = note;
+}
+
 bool template_room(struct compiler *compiler, struct lexer *lexer, struct template *room,
                    bool *is_client_only)
 {
     const char *at = lexer->at;
     struct builder builder;
     struct lexer content;
+    uint32_t bytes;
 
     builder_init(&builder, compiler);
     if (!lexer_sees(lexer, '"'))
         return lexer_expected(lexer, "a room's name in quotes, such as \"hall\" or \"room:$1\"");
-    if (!lexer_string(lexer, &compiler->scratch, &content) ||
-        !read_parts(&builder, &content, IN_ROOM))
+    if (!lexer_string(lexer, &compiler->scratch, &content))
+        return false;
+    bytes = (uint32_t)(content.end - content.begin);
+    if (!read_parts(&builder, &content, IN_ROOM))
         return false;
     if (builder.n == 0 && builder.length == 0)
         return lexer_fail(lexer, at, "a room's name cannot be empty");
     if (builder.length > PROGRAM_ROOM_BYTES)
         return lexer_fail(lexer, at, "a room's name has at most %d bytes", PROGRAM_ROOM_BYTES);
     *is_client_only = builder.is_client_only && !builder.has_literal;
-    return builder_finish(&builder, VALUE_STRING, room);
+    if (!builder_finish(&builder, VALUE_STRING, room))
+        return false;
+    for (uint16_t i = 0; i < room->n; i++)
+        if (room->piece[i].op == PIECE_LITERAL &&
+            memchr(room->piece[i].text.at, '*', room->piece[i].text.length))
+            return lexer_fail(lexer, at,
+                              "a room's name has no `*`: one room is meant, not several");
+    note_room(compiler, lexer_origin(lexer, at), (struct span){content.begin, bytes}, room);
+    return true;
+}
+
+bool template_is_no_socket(const struct lexer *lexer, const char *at, const struct template *room)
+{
+    const struct piece *first = room->piece;
+
+    if (first->op != PIECE_LITERAL || first->text.length < 3 || memcmp(first->text.at, "id:", 3))
+        return true;
+    return lexer_fail(lexer, at,
+                      "a room `id:…` is there to be sent to: nobody is in it, and it is not "
+                      "counted; what an `emit in` it has reached says `$sent`");
 }
 
 bool template_dynamic(struct compiler *compiler, struct template *value)

@@ -9,10 +9,10 @@ const rules = `namespace "/" {
     when connection { join "hall"; emit self "hi" $user, $count("hall"); set visits 1 }
     on "say" { require string $1; require in "room:$1"; limit 3 per 1s; emit to "room:$1" "say" $user, $2; ack $sent }
     on "say" { require claim roles "admin"; emit all "shout" $user, $2, $members("hall"); set last $2; unset visits }
-    on "echo*" { ack $args }
+    on "echo*" { ack $args } on "join" { join "room:$1" }
     when user online { emit all "on" $user }
 }
-namespace "/open" { authenticate none; on "x" { emit volatile self "x" {"n": $1}; leave "a"; disconnect } }`;
+namespace "/open" { authenticate none; on "x" { emit volatile self "x" {"n": $1}; leave "a"; disconnect } on "y" { join "a" } }`;
 
 const explainer = (sp) => (args, input) =>
     run(program('sallyport-gateway'), ['--explain', '-c', sp.config, ...args], { input });

@@ -204,7 +204,7 @@ test('who is connected keeps variables and rooms, and is under the new rules at 
     assert.deepEqual(await ask('fast'), { error: 'limited' });
 
     writeRules(sp, page(`on "fresh" { set extra $1; ack $claims.second }
-                         on "keep"  { set kept $1 }
+                         on "keep"  { set kept $1; join "hall" }
                          on "kept"  { require set kept; require unset extra; require in "hall"; ack $kept }
                          on "fast"  { limit 1 per 1h; ack true }`));
     await reload(sp);
