@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define PLACE_BYTES 16
-#define TRIM_ONE_IN 64
+#define TRIM_ONE_IN AUDIT_MOST_AT_ONCE
 
 /* IPv4 as IPv6 has it (RFC 4291 §2.5.5.2): all places are one line, and a network is a stretch of
  * it. */

@@ -12,8 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define SAY_EVERY_MS 60000
+
+/* Events are gathered for so long, or until they are so many: a commit costs as much as ten. */
+#define GATHER_NS   10000000
+#define GATHER_MOST (AUDIT_MOST_AT_ONCE / 4)
 
 /* An event with what it points to. */
 struct note {
@@ -128,6 +133,22 @@ static void write_batch(struct recorder *recorder, struct batch *batch)
     batch->lost = 0;
 }
 
+/* Under the lock, which is free while it waits. */
+static void gather(struct recorder *recorder)
+{
+    struct timespec end;
+    int code = 0;
+
+    while (!recorder->stops && recorder->filling->n == 0)
+        pthread_cond_wait(&recorder->wake, &recorder->lock);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += GATHER_NS;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    while (!recorder->stops && recorder->filling->n < GATHER_MOST && code == 0)
+        code = pthread_cond_clockwait(&recorder->wake, &recorder->lock, CLOCK_MONOTONIC, &end);
+}
+
 static void *run(void *context)
 {
     struct recorder *recorder = context;
@@ -137,8 +158,7 @@ static void *run(void *context)
         struct batch *full;
 
         pthread_mutex_lock(&recorder->lock);
-        while (!recorder->stops && recorder->filling->n == 0)
-            pthread_cond_wait(&recorder->wake, &recorder->lock);
+        gather(recorder);
         stops = recorder->stops;
         full = recorder->filling;
         recorder->filling = recorder->writing;
@@ -228,6 +248,7 @@ void recorder_note(struct recorder *recorder, enum log_level level, const struct
     } else {
         batch->lost++;
     }
-    pthread_cond_signal(&recorder->wake);
+    if (batch->n == 1 || batch->n == GATHER_MOST)
+        pthread_cond_signal(&recorder->wake);
     pthread_mutex_unlock(&recorder->lock);
 }

@@ -134,15 +134,14 @@ static void a_network_is_every_address_in_it_and_no_other(void **state)
 }
 
 /* So many that it is looked at for sure. */
-static void add_many(struct world *world, size_t n, const char *result,
-                     const struct audit_bounds *bounds, int64_t now_s)
+static void add_many(struct world *world, const char *result, const struct audit_bounds *bounds,
+                     int64_t now_s)
 {
     struct audit_event events[AUDIT_MOST_AT_ONCE];
 
-    assert_true(n >= 64 && n <= AUDIT_MOST_AT_ONCE);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < AUDIT_MOST_AT_ONCE; i++)
         events[i] = (struct audit_event){.at_s = now_s, .event = "login", .result = result};
-    assert_int_equal(audit_write(world->audit, events, n, bounds, now_s), DB_OK);
+    assert_int_equal(audit_write(world->audit, events, AUDIT_MOST_AT_ONCE, bounds, now_s), DB_OK);
 }
 
 static int64_t count(struct world *world)
@@ -161,30 +160,51 @@ static void the_oldest_go_and_no_flood_of_refusals_drives_out_the_rest(void **st
     add(world, (struct audit_event){.at_s = 1, .event = "user add", .user = "ann"});
     add(world, (struct audit_event){.at_s = 2, .event = "x", .result = "wrong password"});
     for (int i = 0; i < 3; i++)
-        add_many(world, 1000, "wrong password", &rows, 3);
+        add_many(world, "wrong password", &rows, 3);
     assert_int_equal(count(world), 101);
     assert_found(world, (struct audit_query){.event = "user"}, "1 user add ann;");
     assert_found(world, (struct audit_query){.event = "x"}, "");
-    add_many(world, 150, "ok", &rows, 4);
+    add_many(world, "ok", &rows, 4);
     assert_int_equal(count(world), 200);
     assert_found(world, (struct audit_query){.event = "user"}, "");
-    add_many(world, 64, "ok", &age, DAY + 4);
-    assert_int_equal(count(world), 164);
+    add_many(world, "ok", &age, DAY + 4);
+    assert_int_equal(count(world), 1100);
 }
 
 static void a_clock_that_is_wrong_for_a_moment_costs_only_some(void **state)
 {
     struct world *world = *state;
-    const struct audit_bounds none = {0}, age = {.age_s = DAY};
+    const struct audit_bounds none = {0}, age = {.age_s = DAY}, rows = {.rows = 3000};
 
     for (int i = 0; i < 3; i++)
-        add_many(world, 1000, "ok", &none, 1000);
-    add_many(world, 64, "ok", &age, INT32_MAX);
-    assert_int_equal(count(world), 1064);
+        add_many(world, "ok", &none, 1000);
+    add_many(world, "ok", &age, INT32_MAX);
+    assert_int_equal(count(world), 2000);
     assert_int_equal(audit_prune(world->audit, 1000), DB_OK);
-    assert_int_equal(count(world), 1064);
+    assert_int_equal(count(world), 2000);
     assert_int_equal(audit_prune(world->audit, 1001), DB_OK);
-    assert_int_equal(count(world), 64);
+    assert_int_equal(count(world), 1000);
+    add_many(world, "ok", &rows, INT32_MAX);
+    assert_int_equal(count(world), 1500);
+}
+
+/* A file from before they were counted as they come and go. */
+static void what_an_older_file_holds_counts_too(void **state)
+{
+    struct world *world = *state;
+    const struct audit_bounds rows = {.rows = 3000};
+    sqlite3 *sqlite = world->audit->sqlite;
+
+    add_many(world, "ok", &rows, 1);
+    assert_int_equal(sqlite3_exec(sqlite,
+                                  "DROP TRIGGER events_added; DROP TRIGGER events_gone;"
+                                  "DROP TABLE kept; PRAGMA user_version = 2",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    database_close(&world->audit);
+    world->audit = opened(world->path);
+    add_many(world, "ok", &rows, 2);
+    assert_int_equal(count(world), 1500);
 }
 
 static void note(struct recorder *recorder, const char *user)
@@ -242,6 +262,7 @@ int main(void)
         IN_WORLD(a_network_is_every_address_in_it_and_no_other),
         IN_WORLD(the_oldest_go_and_no_flood_of_refusals_drives_out_the_rest),
         IN_WORLD(a_clock_that_is_wrong_for_a_moment_costs_only_some),
+        IN_WORLD(what_an_older_file_holds_counts_too),
         IN_WORLD(what_is_noted_is_written_before_the_end),
         IN_WORLD(what_does_not_fit_is_counted),
     };
