@@ -12,7 +12,6 @@ import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { io } from 'socket.io-client';
 import { WebSocket } from 'ws';
@@ -37,10 +36,13 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
     process.on(signal, () => process.exit(128 + os.constants.signals[signal]));
 
 /* What is left open when all tests have ended would let the whole run wait until its timeout. */
-after(() => setTimeout(() => {
-    console.error(`${path.basename(process.argv[1])}: left open: ${process.getActiveResourcesInfo()}`);
-    process.exit(1);
-}, patience_ms).unref());
+if (process.env.NODE_TEST_CONTEXT) {
+    const { after } = await import('node:test'); /* which would report also where there is no test */
+    after(() => setTimeout(() => {
+        console.error(`${path.basename(process.argv[1])}: left open: ${process.getActiveResourcesInfo()}`);
+        process.exit(1);
+    }, patience_ms).unref());
+}
 
 const ends = new WeakMap();
 
@@ -160,8 +162,8 @@ function collectLines(stream, lines) {
 
 /* Run a program to its end: {status, stdout, stderr}. */
 export function run(command, args = [], { input = '', env } = {}) {
-    const done = spawnSync(command, args,
-        { input, encoding: 'utf8', timeout: 60_000, maxBuffer: 1 << 26, env: { ...process.env, ...env } });
+    const done = spawnSync(command, args, { input, encoding: 'utf8', timeout: 60_000, maxBuffer: 1 << 26,
+        env: { ...process.env, NODE_TEST_CONTEXT: undefined, ...env } }); /* a node that we start is no test of its own */
     if (done.error) throw done.error;
     return done;
 }

@@ -124,6 +124,14 @@ const place_crowd = (command, wanted) => wanted < cores ? pinned(command, wanted
 
 const output = (...command) => execFileSync(command[0], command.slice(1), { encoding: 'utf8', cwd: tree }).trim();
 
+function commit() {
+    try {
+        return output('git', 'describe', '--always', '--dirty');
+    } catch {
+        return 'unknown'; /* a tree without its history, or another user's */
+    }
+}
+
 function machine() {
     return {
         processor: os.cpus()[0].model.trim(),
@@ -312,7 +320,7 @@ if (!fs.existsSync(bun)) {
 const port = await freePort(), behind = await freePort();
 const results = {
     date: new Date().toISOString(),
-    commit: output('git', 'describe', '--always', '--dirty'),
+    commit: commit(),
     quick: Boolean(options.quick),
     command: `tests/bench/run${process.argv.slice(2).map((word) => ' ' + word).join('')}`,
     machine: machine(),

@@ -8,7 +8,7 @@ const sallyport = (made, args, options) => run(program('sallyport'), ['-c', made
 
 /* On a terminal of so many columns, where `typed` is typed; without the carriage returns. */
 const onTerminal = (made, columns, words, { typed = '', env } = {}) => run('script', ['-qec',
-    `stty cols ${columns} -echo; ${program('sallyport')} -c ${made.config} ${words}`, '/dev/null'],
+    `stty cols ${columns} -echo; '${program('sallyport')}' -c ${made.config} ${words}`, '/dev/null'],
 { input: typed, env: { TERM: 'xterm', NO_COLOR: '', ...env } }).stdout.replaceAll('\r', '');
 
 const user = (made, name) => JSON.parse(made.cli(['user', 'show', name, '--json']));

@@ -18,10 +18,16 @@ const byFastcgi = (t, socket) => lighttpd(t, `
     server.modules = ("mod_fastcgi")
     fastcgi.server = ("/" => (("socket" => "${socket}", "check-local" => "disable")))`);
 
-/* The same as CGI.  The config is named by a script of two lines, as the documentation has it. */
-function byCgi(t, made, { config = made.config } = {}) {
+/* A script of two lines that names the config, as the documentation has it. */
+function starter(made, config = made.config) {
     const script = path.join(made.dir, 'login.cgi');
-    fs.writeFileSync(script, `#!/bin/sh\nexec ${program('sallyport-login')} -c ${config}\n`, { mode: 0o755 });
+    fs.writeFileSync(script, `#!/bin/sh\nexec '${program('sallyport-login')}' -c ${config}\n`, { mode: 0o755 });
+    return script;
+}
+
+/* The same as CGI. */
+function byCgi(t, made, { config } = {}) {
+    const script = starter(made, config);
     return lighttpd(t, `
         server.document-root = "/nonexistent"
         server.modules = ("mod_alias", "mod_cgi")
@@ -232,7 +238,7 @@ test('lighttpd may start it itself', async (t) => {
         server.document-root = "/nonexistent"
         server.modules = ("mod_fastcgi")
         fastcgi.server = ("/" => (("socket" => "${made.dir}/web.sock", "check-local" => "disable", "max-procs" => 2,
-            "bin-path" => "${program('sallyport-login')} -c ${made.config}")))`);
+            "bin-path" => "${starter(made)}")))`);
     const ask = () => request(`${web.url}/login`, { method: 'POST', headers: form, body: right });
     for (const answer of await Promise.all(Array.from({ length: 8 }, ask))) checkToken(made, answer);
     assert.ok(!fs.existsSync(made.socket), 'its own socket was not made');

@@ -110,7 +110,7 @@ test('start, log in, chat, Ctrl-C, and again', async (t) => {
 test('from the background of a script it still ends at SIGINT', async (t) => {
     const parent = openFolder(t);
     const port = await freePort();
-    const script = start(t, '/bin/sh', ['-c', `${quickstart} --port ${port} --dir ${parent}/qs & echo "pid $!"; wait`]);
+    const script = start(t, '/bin/sh', ['-c', `'${quickstart}' --port ${port} --dir ${parent}/qs & echo "pid $!"; wait`]);
 
     const [, pid] = await script.logged(/^pid (\d+)$/);
     await script.logged(/Ctrl-C stops everything/, { ms: 300_000 });

@@ -29,7 +29,7 @@ test('systemd finds nothing wrong with the units', (t) => {
     for (const unit of units) fs.copyFileSync(path.join(systemd, unit), path.join(dir, unit));
     for (const name of services) { /* they are not where they will be installed */
         fs.mkdirSync(path.join(dir, `${name}.service.d`));
-        fs.writeFileSync(path.join(dir, `${name}.service.d/here.conf`), `[Service]\nExecStart=\nExecStart=${program(name)}\n`);
+        fs.writeFileSync(path.join(dir, `${name}.service.d/here.conf`), `[Service]\nExecStart=\nExecStart="${program(name)}"\n`);
     }
     const { status, stdout, stderr } = run('systemd-analyze', ['verify', '--man=no', ...units.map((unit) => path.join(dir, unit))]);
     assert.deepEqual({ status, output: stdout + stderr }, { status: 0, output: '' });
