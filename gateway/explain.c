@@ -15,19 +15,29 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SOCKET_ID "the-socket-that-asks"
+
+/* Where is it in the moment? */
+enum presence {
+    PRESENT,
+    LEAVING, /* still in its rooms, and nothing reaches it */
+    GONE
+};
 
 struct printer {
     struct relay_stage stage; /* first */
     FILE *out;
     const struct explain *explain;
     char *room[EXPLAIN_ROOMS + PROGRAM_ACTIONS]; /* those it is in now */
-    size_t n_rooms;
+    size_t n_rooms, max_rooms;                   /* 0: any */
     struct variable variable[PROGRAM_VARIABLES];
     struct json_value claim[PROGRAM_CLAIMS];
     struct relay_bucket *buckets;
-    char *payload, *event_text; /* JSON: the claims, the event */
+    struct identity *identity; /* NULL: a guest */
+    enum presence presence;
+    char *auth, *event_text; /* JSON */
     struct event event;
 };
 
@@ -81,13 +91,15 @@ static size_t find_room(const struct printer *p, struct span room)
     return i;
 }
 
-/* Also the computed ones. */
+/* Also where it is by its name. */
 static bool is_there(const struct printer *p, struct span room)
 {
     char name[PROGRAM_ROOM_BYTES];
     ptrdiff_t length;
 
-    if (span_is(room, "id:" SOCKET_ID) || find_room(p, room) < p->n_rooms)
+    if (p->presence == GONE)
+        return false;
+    if (find_room(p, room) < p->n_rooms)
         return true;
     if (!p->stage.user.length || room.length < 5 || memcmp(room.at, "user:", 5) != 0)
         return false;
@@ -104,12 +116,14 @@ static bool stage_is_in(struct relay_stage *stage, struct span room)
 static bool stage_join(struct relay_stage *stage, struct span room)
 {
     struct printer *p = printer_of(stage);
+    bool is_new = find_room(p, room) == p->n_rooms;
+    bool is_full = is_new && p->max_rooms && p->n_rooms >= p->max_rooms;
 
     print_room(p, "  join", room);
-    fputc('\n', p->out);
-    if (find_room(p, room) == p->n_rooms)
+    fputs(is_full ? ": not done, it is in gateway.limits.rooms others\n" : "\n", p->out);
+    if (is_new && !is_full)
         p->room[p->n_rooms++] = memory_copy(room.at, room.length);
-    return true;
+    return !is_full;
 }
 
 static void stage_leave(struct relay_stage *stage, struct span room)
@@ -125,6 +139,18 @@ static void stage_leave(struct relay_stage *stage, struct span room)
     p->room[i] = p->room[--p->n_rooms];
 }
 
+/* Is the socket itself sent it?  At a presence moment nobody is the sender. */
+static bool is_reached(const struct printer *p, enum relay_target target, struct span room)
+{
+    bool has_sender = p->stage.variable;
+
+    if (p->presence != PRESENT || (has_sender && target == TARGET_TO))
+        return false;
+    if (target == TARGET_TO || target == TARGET_IN)
+        return is_there(p, room) || (has_sender && span_is(room, "id:" SOCKET_ID));
+    return target != TARGET_OTHERS;
+}
+
 static uint64_t stage_emit(struct relay_stage *stage, enum relay_target target, struct span room,
                            bool is_volatile, const struct relay_message *message)
 {
@@ -136,7 +162,6 @@ static uint64_t stage_emit(struct relay_stage *stage, enum relay_target target, 
         [TARGET_IN] = "  to all in room",
     };
     const struct printer *p = printer_of(stage);
-    bool has_socket = p->stage.variable;
 
     if (room.length > 0)
         print_room(p, targets[target], room);
@@ -144,9 +169,7 @@ static uint64_t stage_emit(struct relay_stage *stage, enum relay_target target, 
         fputs(targets[target], p->out);
     fputs(is_volatile ? ", if they keep up: " : ": ", p->out);
     print_packet(p, PACKET_EVENT, message);
-    if (target == TARGET_IN)
-        return has_socket && is_there(p, room);
-    return has_socket && (target == TARGET_SELF || target == TARGET_ALL);
+    return is_reached(p, target, room);
 }
 
 static void stage_ack(struct relay_stage *stage, const struct relay_message *message)
@@ -174,7 +197,8 @@ static char *stage_members(struct relay_stage *stage, struct span room)
 
 static void stage_disconnect(struct relay_stage *stage)
 {
-    fputs("  disconnect the socket\n", printer_of(stage)->out);
+    fputs("  disconnect the socket: ", printer_of(stage)->out);
+    print_packet(printer_of(stage), PACKET_DISCONNECT, &(struct relay_message){0});
 }
 
 static const struct relay_operations operations = {
@@ -196,85 +220,123 @@ static bool fail(const char *what, const char *text)
     return false;
 }
 
-/* An object in compact form; NULL: it is none. */
-static char *object_text(const char *json)
-{
-    json_t *object = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
-    char *text = json_is_object(object) ? json_dumps(object, JSON_COMPACT) : NULL;
-
-    json_decref(object);
-    return text;
-}
-
 /* The claims of a user who has been made up. */
-static bool make_payload(struct printer *p)
+static bool make_identity(struct printer *p, const struct snapshot *snapshot)
 {
     const struct explain *e = p->explain;
     json_t *claims = json_loads(e->claims ? e->claims : "{}", JSON_REJECT_DUPLICATES, NULL);
+    char *payload = NULL;
 
-    if (!json_is_object(claims) || json_object_set_new(claims, "sub", json_string(e->user)) != 0) {
+    if (!*e->user || !json_is_object(claims) ||
+        json_object_set_new(claims, "sub", json_string(e->user)) != 0) {
         json_decref(claims);
-        return fail("--claims is not a JSON object, or --user is not UTF-8: ",
+        return fail("--claims is not a JSON object, or --user is not a name: ",
                     e->claims ? e->claims : e->user);
     }
-    p->payload = json_dumps(claims, JSON_COMPACT);
+    payload = json_dumps(claims, JSON_COMPACT);
     json_decref(claims);
-    return true;
+    if (payload && strlen(payload) <= TOKEN_MAX_BYTES)
+        p->identity = identity_of_claims(payload, snapshot);
+    free(payload);
+    return p->identity || fail("", "--claims are more than a token holds");
 }
 
-/* Those of a token from standard input. */
-static bool read_token(struct printer *p, const struct snapshot *snapshot)
+/* As the gateway would say now; where another issuer's keys have to be fetched, once they are. */
+static gate_result check_token(const struct snapshot *snapshot, const struct revoked *revoked,
+                               struct issuers_watch *issuers, struct span text,
+                               struct identity **identity)
 {
-    char text[TOKEN_MAX_BYTES + 2], message[GATE_TEXT_MAX], data[GATE_TEXT_MAX];
-    size_t length = fread(text, 1, sizeof text, stdin);
-    struct identity *identity;
-    gate_result result;
+    static const struct timespec pause = {.tv_nsec = 5000000};
+    gate_result result =
+        gate_check(snapshot, revoked, issuers_watch_known(issuers), text, clock_wall_s(), identity);
+
+    if (result != GATE_UNAVAILABLE)
+        return result;
+    do {
+        issuers_watch_turn(issuers);
+        nanosleep(&pause, NULL);
+    } while (issuers_watch_is_busy(issuers));
+    return gate_check(snapshot, revoked, issuers_watch_known(issuers), text, clock_wall_s(),
+                      identity);
+}
+
+/* What standard input brings, without its end of line. */
+static struct span read_line(char *text, size_t size)
+{
+    size_t length = fread(text, 1, size, stdin);
 
     while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
         length--;
-    result = gate_check(snapshot, NULL, NULL, (struct span){text, (uint32_t)length}, clock_wall_s(),
-                        &identity);
+    return (struct span){text, (uint32_t)length};
+}
+
+/* That of a token, of whichever issuer. */
+static bool read_token(struct printer *p, struct snapshot *snapshot)
+{
+    char text[TOKEN_MAX_BYTES + 2], message[GATE_TEXT_MAX], data[GATE_TEXT_MAX];
+    struct error error;
+    struct revocations *reader =
+        revocations_open_reader(snapshot->config->token_revocations, &error);
+    struct revoked *revoked = reader ? revoked_read(reader, &error) : NULL;
+    struct issuers_watch *issuers = issuers_watch_new(snapshot);
+    gate_result result = TOKEN_OK;
+
+    if (revoked)
+        result =
+            check_token(snapshot, revoked, issuers, read_line(text, sizeof text), &p->identity);
     sodium_memzero(text, sizeof text);
-    if (result != TOKEN_OK) {
-        gate_refusal(snapshot, result, message, data);
-        return fail("the token is refused: ", message);
-    }
-    p->payload = memory_copy(identity->payload, identity->payload_bytes);
-    identity_put(&identity);
-    return true;
+    issuers_watch_free(&issuers);
+    revoked_put(&revoked);
+    revocations_close(&reader);
+    if (p->identity)
+        return true;
+    if (result == TOKEN_OK)
+        return fail("", error.text);
+    gate_refusal(snapshot, result, message, data);
+    return fail("the token is refused: ", message);
 }
 
-static void set_claims(struct printer *p, const struct rules *rules)
+/* A moment that comes only for users. */
+static bool is_for_users(const char *moment)
 {
-    static const struct span sub = {"sub", 3};
-    struct span payload = TEXT_SPAN(p->payload);
-    struct json_value user;
-    size_t n;
-    const struct rules_claim *claim = rules_claims(rules, &n);
-
-    if (scan_member(payload, &sub, 1, &user))
-        p->stage.user = user.text;
-    for (size_t i = 0; i < n; i++)
-        if (!scan_member(payload, claim[i].path, claim[i].n_path, &p->claim[i]))
-            p->claim[i].type = VALUE_NONE;
-    p->stage.claim = p->claim;
+    return moment && (strncmp(moment, "user ", 5) == 0 || strcmp(moment, "authenticated") == 0);
 }
 
-static bool set_identity(struct printer *p, const struct snapshot *snapshot)
+static bool set_identity(struct printer *p, struct snapshot *snapshot)
 {
+    const struct explain *e = p->explain;
     enum rules_authenticate mode = rules_namespace_authenticate(p->stage.rules);
-    bool has_identity = p->explain->user || p->explain->takes_token;
+    bool has_identity = e->user || e->takes_token;
 
     if (has_identity && mode == AUTHENTICATE_NONE)
         return fail("", "the namespace has `authenticate none`: there are no users");
+    if (!has_identity && mode != AUTHENTICATE_NONE && is_for_users(e->moment))
+        return fail("", "this moment is a user's: say --user NAME, or --token");
     if (!has_identity && (mode == AUTHENTICATE_REQUIRED || mode == AUTHENTICATE_LATER))
         return fail("", "the namespace wants a token: say --user NAME, or --token and give it on "
                         "standard input");
     if (!has_identity)
         return true;
-    if (!(p->explain->takes_token ? read_token(p, snapshot) : make_payload(p)))
+    if (!(e->takes_token ? read_token(p, snapshot) : make_identity(p, snapshot)))
         return false;
-    set_claims(p, snapshot->rules);
+    p->stage.user = p->identity->user;
+    p->stage.claim = p->claim;
+    identity_claims(p->identity, p->claim);
+    return true;
+}
+
+/* As the gateway keeps it: without a token, where tokens count. */
+static bool set_auth(struct printer *p, uint64_t max_bytes)
+{
+    struct span text = TEXT_SPAN(p->explain->auth ? p->explain->auth : "{}");
+    struct json_value value;
+
+    if (!scan_value(text.at, text.length, &value) || value.type != VALUE_OBJECT)
+        return fail("--auth is not a JSON object: ", text.at);
+    if (!max_bytes || text.length <= max_bytes)
+        p->auth =
+            gate_auth(text, rules_namespace_authenticate(p->stage.rules) == AUTHENTICATE_NONE);
+    p->stage.auth = TEXT_SPAN(p->auth ? p->auth : "{}");
     return true;
 }
 
@@ -315,12 +377,16 @@ static bool set_event(struct printer *p)
     if (!text || fputc(']', text) == EOF || fclose(text) != 0 ||
         scan_event(p->event_text, length, 0, &p->event) != SCAN_OK)
         return fail("no client can send this event: ", p->explain->event[0]);
+    if (span_is(p->event.decoded_name, "authenticate") &&
+        rules_namespace_authenticate(p->stage.rules) != AUTHENTICATE_NONE)
+        return fail("", "by `authenticate` a client shows its token: the rules are not asked, and "
+                        "what follows is --when authenticated");
     p->stage.event = &p->event;
     p->stage.wants_ack = true;
     return true;
 }
 
-static bool set_stage(struct printer *p, const struct snapshot *snapshot)
+static bool set_stage(struct printer *p, struct snapshot *snapshot)
 {
     const struct explain *e = p->explain;
 
@@ -335,14 +401,14 @@ static bool set_stage(struct printer *p, const struct snapshot *snapshot)
     p->stage.now_s = clock_wall_s();
     p->stage.now_ms = clock_monotonic_ms();
     p->stage.max_kept_bytes = snapshot->config->limits_kept_bytes;
-    if (!set_identity(p, snapshot))
+    p->max_rooms = snapshot->config->limits_rooms;
+    if (!set_identity(p, snapshot) || !set_auth(p, p->stage.max_kept_bytes))
         return false;
     for (size_t i = 0; i < e->n_rooms; i++)
         p->room[p->n_rooms++] = memory_copy(e->room[i], strlen(e->room[i]));
     for (size_t i = 0; i < e->n_variables; i++)
         if (!set_variable(p, e->variable[i]))
             return false;
-    p->stage.auth = TEXT_SPAN(e->auth ? e->auth : "{}");
     return e->moment || set_event(p);
 }
 
@@ -408,7 +474,6 @@ static void act(struct printer *p, const struct relay_verdict *verdict)
     char *before[PROGRAM_VARIABLES];
 
     copy_variables(p, before);
-    fputs("then\n", p->out);
     if (verdict->result == RELAY_DONE)
         relay_act(&p->stage, verdict);
     else
@@ -426,6 +491,7 @@ static void explain_event(struct printer *p)
         print_rules(p, trigger->rules);
     else
         fputs("  no rule is about it\n", p->out);
+    fputs("then\n", p->out);
     act(p, &verdict);
 }
 
@@ -446,27 +512,58 @@ static int find_moment(const struct explain *e)
     return -1;
 }
 
+/* The gateway's own words before those of the rules; false: there are none. */
+static bool print_greeting(const struct printer *p, int moment, const struct relay_verdict *verdict)
+{
+    const struct span connect = TEXT_SPAN("{\"sid\":\"" SOCKET_ID "\"}");
+    const struct span authenticated = TEXT_SPAN("[\"authenticated\"]");
+    const struct span refusal[] = {TEXT_SPAN("{\"message\":"), verdict->reason, TEXT_SPAN("}")};
+
+    if (moment != MOMENT_CONNECTION && moment != MOMENT_AUTHENTICATED)
+        return false;
+    fputs("then\n  to the sender: ", p->out);
+    if (moment == MOMENT_AUTHENTICATED)
+        print_packet(p, PACKET_EVENT, &(struct relay_message){&authenticated, 1, NULL, 0});
+    else if (verdict->reason.length)
+        print_packet(p, PACKET_CONNECT_ERROR, &(struct relay_message){refusal, 3, NULL, 0});
+    else
+        print_packet(p, PACKET_CONNECT, &(struct relay_message){&connect, 1, NULL, 0});
+    return true;
+}
+
+/* What the socket still is and has then. */
+static void set_moment(struct printer *p, int moment)
+{
+    if (moment == MOMENT_USER_ONLINE || moment == MOMENT_USER_OFFLINE)
+        p->stage.variable = NULL;
+    if (moment == MOMENT_DISCONNECT || moment == MOMENT_USER_OFFLINE)
+        p->presence = GONE;
+    else if (moment == MOMENT_DISCONNECTING)
+        p->presence = LEAVING;
+}
+
 static bool explain_moment(struct printer *p)
 {
     int moment = find_moment(p->explain);
     struct relay_verdict verdict;
+    bool is_greeted;
 
     if (moment < 0)
         return false;
-    if (moment == MOMENT_USER_ONLINE || moment == MOMENT_USER_OFFLINE)
-        p->stage.variable = NULL;
-    if (moment == MOMENT_DISCONNECT)
-        while (p->n_rooms > 0)
-            free(p->room[--p->n_rooms]);
+    set_moment(p, moment);
     fprintf(p->out, "when %s\n", p->explain->moment);
     verdict = relay_check_moment(&p->stage, (enum rules_moment)moment);
     print_rules(p, p->stage.rules->moment[moment].rules);
-    if (verdict.reason.length > 0)
-        fprintf(p->out, "then\n  refused: %.*s\n", (int)verdict.reason.length, verdict.reason.at);
-    else if (verdict.result == RELAY_DONE)
+    is_greeted = print_greeting(p, moment, &verdict);
+    if (verdict.result == RELAY_DONE) {
+        fputs(is_greeted ? "" : "then\n", p->out);
         act(p, &verdict);
-    else
+    } else if (verdict.result == RELAY_BAD_ARGUMENT) {
+        fputs(is_greeted ? "  " : "then ", p->out);
+        fputs("nothing: a value is missing or does not fit\n", p->out);
+    } else if (!is_greeted) {
         fputs("then nothing\n", p->out);
+    }
     return true;
 }
 
@@ -477,31 +574,24 @@ static void fini(struct printer *p)
     for (size_t i = 0; i < PROGRAM_VARIABLES; i++)
         free(p->variable[i].json);
     free(p->buckets);
-    free(p->payload);
+    identity_put(&p->identity);
+    free(p->auth);
     free(p->event_text);
 }
 
-int explain_run(const struct snapshot *snapshot, const struct explain *explain, FILE *out)
+int explain_run(struct snapshot *snapshot, const struct explain *explain, FILE *out)
 {
-    struct explain checked = *explain;
     struct printer *p = memory_zeroed(1, sizeof *p);
-    char *auth = NULL;
-    bool is_good = true;
+    bool is_good;
 
     p->out = out;
-    p->explain = &checked;
-    if (explain->auth) {
-        checked.auth = auth = object_text(explain->auth);
-        if (!auth)
-            is_good = fail("--auth is not a JSON object: ", explain->auth);
-    }
-    is_good = is_good && set_stage(p, snapshot);
+    p->explain = explain;
+    is_good = set_stage(p, snapshot);
     if (is_good && explain->moment)
         is_good = explain_moment(p);
     else if (is_good)
         explain_event(p);
     fini(p);
     free(p);
-    free(auth);
     return is_good ? 0 : 1;
 }

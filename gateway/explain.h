@@ -28,6 +28,6 @@ struct explain {
 };
 
 /* The exit status: 0, or 1 and a message when it cannot be explained. */
-int explain_run(const struct snapshot *snapshot, const struct explain *explain, FILE *out);
+int explain_run(struct snapshot *snapshot, const struct explain *explain, FILE *out);
 
 #endif

@@ -54,6 +54,10 @@ gate_result gate_check(const struct snapshot *snapshot, const struct revoked *re
                        const struct issuers *issuers, struct span token, int64_t now_s,
                        struct identity **identity);
 
+/* Somebody made up: `payload` has the claims of a token of ours, `sub` and at most TOKEN_MAX_BYTES.
+ * The caller's reference. */
+struct identity *identity_of_claims(const char *payload, const struct snapshot *snapshot);
+
 /* Has its token been revoked since? */
 bool identity_is_revoked(const struct identity *identity, const struct revoked *revoked);
 

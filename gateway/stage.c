@@ -89,7 +89,9 @@ static uint64_t stage_emit(struct relay_stage *stage, enum relay_target target, 
     struct socket *socket = subject(stage);
     struct worker *worker = worker_of(socket);
     struct packet *packet = stage_packet(socket->space, PACKET_EVENT, NULL, message);
-    const struct socket *except = target == TARGET_OTHERS || target == TARGET_TO ? socket : NULL;
+    /* Who is leaving is still in its rooms, and is sent nothing any more. */
+    bool is_left_out = target == TARGET_OTHERS || target == TARGET_TO || socket->has_left;
+    const struct socket *except = is_left_out ? socket : NULL;
     uint8_t id[SOCKET_ID_BYTES];
     struct room_key key;
 

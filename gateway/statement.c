@@ -48,7 +48,7 @@ static const struct row guards[] = {
     {"unset",   IN_SOCKETS,                  GUARD_UNSET,  guard_variable},
     {"user",    IN_SOCKETS,                  GUARD_USER,   guard_who},
     {"guest",   IN_SOCKETS,                  GUARD_GUEST,  guard_who},
-    {"in",      IN_SOCKETS & ~IN_DISCONNECT, GUARD_IN,     guard_in},
+    {"in",      IN_SOCKETS & ~IN_DISCONNECT & ~IN_CONNECTION, GUARD_IN, guard_in},
     {"claim",   IN_SOCKETS,                  GUARD_CLAIM,  guard_claim},
     {"count",   IN_ON,                       GUARD_COUNT,  guard_count},
     {"string",  IN_SOCKETS,                  TYPE_STRING,  guard_type},
@@ -93,6 +93,9 @@ static bool check_place(struct compiler *c, const char *at, const struct row *ro
                           "`%s` cannot stand in `when authenticated`: the token was good; "
                           "`disconnect` ends the socket",
                           row->word);
+    if (c->place == IN_CONNECTION)
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never hold: at `connection` the socket is in no room yet");
     if (row->places & IN_DISCONNECTING)
         return lexer_fail(&c->lexer, at,
                           "at `disconnect` the rooms are left already: `%s` can stand in `when "
@@ -428,6 +431,9 @@ static bool guard_variable(struct compiler *c, const struct row *row)
     if (!guard || !read_variable(c, &guard->index))
         return false;
     note = &c->variable[guard->index];
+    if (c->place == IN_CONNECTION && now == KNOWN_SET)
+        return lexer_fail(&c->lexer, at,
+                          "this rule can never hold: at `connection` no variable is set yet");
     if (note->known != KNOWN_NOT && note->known != now)
         return lexer_fail(&c->lexer, at, "this rule can never hold: `%.*s` cannot be set and unset",
                           (int)note->name.length, note->name.at);

@@ -216,7 +216,7 @@ static bool read_variable(struct builder *b, struct lexer *l, const char *at, st
     if (!template_variable(c, l, at, name, &piece.index))
         return false;
     note = &c->variable[piece.index];
-    if (note->known == KNOWN_UNSET)
+    if (note->known == KNOWN_UNSET || (c->place == IN_CONNECTION && !note->set_by))
         return lexer_fail(l, at, "`%.*s` is unset here", (int)name.length, name.at);
     if (context != AS_JSON && note->type != VALUE_NONE && note->type != VALUE_STRING &&
         note->type != VALUE_INTEGER)

@@ -1,7 +1,7 @@
 /* `sallyport-gateway --explain` says beforehand what a running gateway does. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { instance, next, program, run } from '../lib.mjs';
+import { instance, next, program, run, until } from '../lib.mjs';
 
 const rules = `namespace "/" {
     authenticate optional
@@ -47,15 +47,65 @@ test('which rule, each guard, every packet', async (t) => {
         '  answer, if the client asks for one: 43/open,0[{"error":"bad argument"}]']);
     says(['--namespace', '/open', '--room', 'a', 'x', '1'], ['event ["x",1]', '  the rule in line 10', '    is the rule', 'then',
         '  to the sender, if they keep up: 42/open,["x",{"n":1}]', '  leave "a"',
-        '  answer, if the client asks for one: 43/open,0[]', '  disconnect the socket']);
+        '  answer, if the client asks for one: 43/open,0[]', '  disconnect the socket: 41/open,']);
     says(['--when', 'connection'], ['when connection', '  the rule in line 3', '    require guest: holds', '    is the rule', 'then',
-        '  refused: "no guests today"']);
+        '  to the sender: 44{"message":"no guests today"}']);
     says(['--token', '--when', 'connection'], ['when connection', '  the rule in line 3', '    require guest: fails',
-        '    is passed over', '  the rule in line 4', '    is the rule', 'then', '  join "hall"',
-        '  to the sender: 42["hi","ann",1]', '  set visits 1'], `${sp.token()}\n`);
+        '    is passed over', '  the rule in line 4', '    is the rule', 'then',
+        '  to the sender: 40{"sid":"the-socket-that-asks"}', '  join "hall"', '  to the sender: 42["hi","ann",1]', '  set visits 1'], `${sp.token()}\n`);
     says(['--user', 'ann', '--when', 'user online'], ['when user online', '  the rule in line 8', '    is the rule', 'then',
         '  to all in the namespace: 42["on","ann"]']);
     says(['--user', 'ann', '--when', 'disconnect'], ['when disconnect', 'then nothing']);
+});
+
+/* Who is leaving is still in its rooms, but is sent nothing; who has left is nowhere. */
+test('each moment knows where the socket is', async (t) => {
+    const said = '"$members(a)", $count("a"), $count("user:$user")'.replace('"$members(a)"', '$members("a")');
+    const sp = await instance(t, { login: false, settings: { 'gateway.limits.rooms': 1 }, rules: `namespace "/" { authenticate optional
+        on "a" { join "a"; join "b"; ack $count("b") }
+        when authenticated { emit self "known" $user }
+        when disconnecting { emit all "x" ${said}; emit in "a" "y" $sent }
+        when disconnect { emit all "x" ${said}; emit in "a" "y" $sent }
+        when user online { emit all "x" ${said}; emit to "user:$user" "y" $sent; emit in "a" "z" $sent }
+        when user offline { emit all "x" ${said}; emit in "a" "z" $sent } }` });
+    const does = (args, lines) => {
+        const { status, stdout, stderr } = explainer(sp)(args);
+        assert.deepEqual({ status, stdout: stdout.slice(stdout.indexOf('\nthen') + 1), stderr }, { status: 0, stdout: text(lines), stderr: '' });
+    };
+    const ann = (moment, ...options) => ['--user', 'ann', ...options, '--when', moment];
+
+    does(ann('disconnecting', '--room', 'a'), ['then', '  to all in the namespace: 42["x",["ann"],1,1]', '  to all in room "a": 42["y",0]']);
+    does(ann('disconnect', '--room', 'a'), ['then', '  to all in the namespace: 42["x",[],0,0]', '  to all in room "a": 42["y",0]']);
+    does(ann('user online', '--room', 'a'), ['then', '  to all in the namespace: 42["x",["ann"],1,1]',
+        '  to all others in room "user:ann": 42["y",1]', '  to all in room "a": 42["z",2]']);
+    does(ann('user offline'), ['then', '  to all in the namespace: 42["x",[],0,0]', '  to all in room "a": 42["z",0]']);
+    does(ann('authenticated'), ['then', '  to the sender: 42["authenticated"]', '  to the sender: 42["known","ann"]']);
+    does(['--when', 'connection'], ['then', '  to the sender: 40{"sid":"the-socket-that-asks"}']);
+    does(['--when', 'disconnect'], ['then nothing: a value is missing or does not fit']);
+    does(['a'], ['then', '  join "a"', '  join "b": not done, it is in gateway.limits.rooms others', '  answer, if the client asks for one: 430[0]']);
+    for (const moment of ['user online', 'authenticated'])
+        assert.match(explainer(sp)(['--when', moment]).stderr, /this moment is a user's/);
+    assert.match(explainer(sp)(['authenticate', '{}']).stderr, /the rules are not asked/);
+
+    /* The same with real sockets. */
+    const bob = await sp.connected({ token: sp.sign({ sub: 'bob' }) });
+    const heard = [];
+    bob.onAny((...event) => heard.push(event));
+    const real = sp.client({ token: sp.token() });
+    await next(real, 'y');
+    await real.emitWithAck('a');
+    heard.length = 0;
+    real.disconnect();
+    await until(() => heard.length >= 2, 'the last words');
+    assert.deepEqual(heard, [['x', ['ann'], 1, 1], ['x', [], 0, 0]]);
+});
+
+test('a token that is revoked is refused', async (t) => {
+    const sp = await instance(t, { rules, login: false });
+    const token = sp.token();
+    assert.equal(explainer(sp)(['--token', 'say', '1'], token).status, 0);
+    sp.cli('session', 'revoke', 'ann');
+    assert.match(explainer(sp)(['--token', 'say', '1'], token).stderr, /the token is refused: "jwt revoked"/);
 });
 
 test('what cannot be explained is said, and how it is used', async (t) => {

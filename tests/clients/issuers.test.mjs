@@ -4,6 +4,7 @@
  * good token, whoever it claims to be from.
  */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import https from 'node:https';
@@ -94,6 +95,14 @@ async function outcome(sp, token) {
     socket.disconnect();
     return said;
 }
+/* What --explain says of it; the issuer's server is this process, which must not stand still. */
+function explained(sp, token) {
+    return within(new Promise((resolve) => {
+        const child = execFile(program('sallyport-gateway'), ['--explain', '-c', sp.config, '--token', 'me'],
+            (error, stdout, stderr) => resolve(stdout + stderr));
+        child.stdin.end(token);
+    }), '--explain');
+}
 const comes = (sp, token, wanted, ms) => until(async () => (await outcome(sp, token())) === wanted, `"${wanted}"`, ms);
 
 async function metric(sp, name) {
@@ -120,6 +129,8 @@ test('users of other issuers come in under their prefix, and nobody takes one fo
     assert.equal(await outcome(sp, of(ec, { sub: 'b"\\\u00e9\u{1f600}:x' })), 'id:b"\\\u00e9\u{1f600}:x');
     assert.equal(await outcome(sp, sign(other.keys[0], claimsOf(other, { 'https://x/name': 'eve' }))), 'other.idp:eve');
     assert.equal(await outcome(sp, sp.token()), 'ann', 'our own users as ever');
+    assert.match(await explained(sp, of(ec)), /^ {2}answer.* 430\["id:bob"\]$/m);
+    assert.match(await explained(sp, of(newKey('two'))), /the token is refused: "invalid signature"/);
 
     const bob = await sp.connected({ token: of(ec) });
     const ann = await sp.connected({ token: sp.token() });
