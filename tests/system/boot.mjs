@@ -129,6 +129,23 @@ test('installed and started as the README says', async () => {
     assert.equal(into('stat', '-c', '%a %U %G', '/run/sallyport/login.sock'), '660 root www-data\n');
 });
 
+test('the login service has the memory that its config and its users ask for', async () => {
+    const said = () => into('sallyport', 'hash', 'memory').trim();
+    const before = said();
+    assert.equal(property('sallyport-login', 'MemoryMax'), before);
+    const hash = must('perl', ['-e', 'print crypt("another", q($y$jBT$0123456789abcdef01234.))']);
+    must(...enter('sallyport', 'import', 'htpasswd', '-'), { input: `eve:${hash}\n` });
+    assert.ok(Number(said()) > Number(before));
+    into('systemctl', 'reload', 'sallyport-login');
+    assert.equal(property('sallyport-login', 'MemoryMax'), said());
+    into('sallyport', 'user', 'delete', 'eve');
+    into('systemctl', 'restart', 'sallyport-login');
+    assert.equal(property('sallyport-login', 'MemoryMax'), before);
+    assert.equal(into('systemctl', 'show', '-P', 'ExecMainPID', 'sallyport-login').trim(), mainPid('sallyport-login'));
+    assert.doesNotMatch(into('journalctl', '-u', 'sallyport-login'), /Permission denied|Failed to set/);
+    await login();
+});
+
 test('a reload changes the rules, not the process, and a mistake changes nothing', async () => {
     const pids = units.map(mainPid);
     const lost = next(socket, 'disconnect', 2000).then(() => assert.fail('the client was disconnected'), () => {});
