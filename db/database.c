@@ -33,6 +33,8 @@ static bool explain_owner(const char *path, struct error *error)
 {
     struct stat status = {0};
 
+    if (errno == EROFS)
+        return error_set(error, "%s is on a file system that can only be read", path);
     stat(path, &status);
     return error_set(error,
                      "user id %u cannot read and write %s; run as its owner, user id %u, or make "
@@ -95,9 +97,15 @@ static bool make_file(const char *path, mode_t mode)
     return chmod(path, mode) == 0;
 }
 
+/* SQLite's words, and where it says no more than that the disk failed those of the system. */
 static bool say(sqlite3 *sqlite, struct error *reason)
 {
-    return error_set(reason, "%s", sqlite ? sqlite3_errmsg(sqlite) : "no memory");
+    int number = sqlite && (sqlite3_errcode(sqlite) & 0xff) == SQLITE_IOERR
+                     ? sqlite3_system_errno(sqlite)
+                     : 0;
+
+    return error_set(reason, "%s%s%s", sqlite ? sqlite3_errmsg(sqlite) : "no memory",
+                     number ? ": " : "", number ? strerror(number) : "");
 }
 
 /* EXTRA: without a write-ahead log a commit is the removal of the journal, which has to last. */
@@ -176,7 +184,7 @@ static bool sync_file(const char *path)
 
 enum db_result database_fail(struct database *database)
 {
-    error_set(&database->error, "%s", sqlite3_errmsg(database->sqlite));
+    say(database->sqlite, &database->error);
     return DB_FAILED;
 }
 
@@ -285,7 +293,7 @@ static bool set_up(struct database *database, const char *path, struct error *re
         return false;
     code = schema->writes_ahead ? write_ahead(sqlite) : SQLITE_OK;
     if (code != SQLITE_OK)
-        return error_set(reason, "write-ahead logging: %s", sqlite3_errstr(code));
+        return say(sqlite, reason);
     return copy_before(sqlite, schema, path, reason) &&
            schema_migrate(sqlite, schema->steps, schema->n_steps, reason) &&
            ((can_write(sqlite) && prepare(database, schema->n_statements)) || say(sqlite, reason));

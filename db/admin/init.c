@@ -191,7 +191,8 @@ static bool write_setting(FILE *out, const struct draft *draft, size_t i, struct
         abort();
     written = fprintf(out, "%-47s # %s\n", line, setting->help);
     free(line);
-    return written > 0 || error_set(error, "%s", strerror(errno));
+    return written > 0 ||
+           error_set(error, "cannot write %s: %s", draft->paths[CONFIG], strerror(errno));
 }
 
 static bool write_settings(FILE *out, const struct draft *draft, struct error *error)

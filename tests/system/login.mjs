@@ -5,11 +5,10 @@ import path from 'node:path';
 import { folder, must, program, start } from '../lib.mjs';
 
 /*
- * {dir, config, socket, database} with the user ann, whose password is `correct horse`, and bob,
- * who has the same and is disabled.
+ * {dir, config, socket, database} in `dir`, with the user ann, whose password is `correct horse`,
+ * and bob, who has the same and is disabled.
  */
-export function loginInstance(t, settings = {}) {
-    const dir = folder(t);
+export function loginInstance(t, settings = {}, dir = folder(t)) {
     const made = { dir, config: path.join(dir, 'sallyport.conf'), socket: path.join(dir, 'login.sock'),
         database: path.join(dir, 'sallyport.db') };
     const set = Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
