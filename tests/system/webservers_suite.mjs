@@ -168,6 +168,40 @@ export function suite(kind) {
         assert.ok(answers.filter(({ status }) => status === 200).length >= 50);
     });
 
+    /* 20,000 where there is time for them: GUESSES=20000. */
+    const guesses = Number(process.env.GUESSES ?? 1000);
+    test(`${kind}: ${guesses} wrong guesses from one network, and the owner logs in from another`, { timeout: 60_000 + guesses * 20 }, async (t) => {
+        const sp = await instance(t, { rules });
+        const web = await webServer(t, kind, sp, { sockets: 1000 });
+        const kinds = {};
+        let left = guesses, guessing = true;
+        const guesser = async (n) => {
+            while (left-- > 0) {
+                const { status } = await login(web, `username=ann&password=guess+${left}`, {}, { localAddress: `127.0.0.${10 + n}` });
+                kinds[status] = (kinds[status] ?? 0) + 1;
+            }
+        };
+        const owner = async () => {
+            const slowest = { n: 0, ms: 0 };
+            for (; guessing; slowest.n++) {
+                const start_ms = performance.now();
+                const { status, body } = await login(web, right, {}, { localAddress: '127.0.1.1' });
+                assert.equal(status, 200, body);
+                slowest.ms = Math.max(slowest.ms, performance.now() - start_ms);
+                await new Promise((resolve) => setTimeout(resolve, 20));
+            }
+            return slowest;
+        };
+        const owned = owner();
+        await Promise.all(Array.from({ length: 16 }, (_, n) => guesser(n))).finally(() => { guessing = false; });
+        const { n, ms } = await owned;
+        t.diagnostic(`${JSON.stringify(kinds)}; ${n} logins of the owner, the slowest ${Math.round(ms)} ms`);
+        assert.ok(n > 5);
+        assert.deepEqual(Object.keys(kinds).sort(), ['401', '429']);
+        assert.equal(kinds[401] + kinds[429], guesses);
+        assert.ok(kinds[401] < 30, `${kinds[401]} were tried`);
+    });
+
     stockClients(kind, async (t) => {
         const sp = await instance(t, { rules: stockRules, login: false,
             settings: { 'gateway.workers': 4, 'gateway.limits.per_user': 0, 'gateway.limits.per_address': 0 } });
