@@ -93,6 +93,18 @@ static enum db_result set_user(struct database *database, const char *user, int6
     return set(database, REVOCATION_USER, user, until_s >= now_s ? until_s + 1 : now_s, 0);
 }
 
+/* T is of a clock that was set back since. */
+static bool lower_user(struct revocations *revocations, const char *user, int64_t until_s,
+                       struct error *error)
+{
+    sqlite3_stmt *lower = revocations->database->statements[REVOCATION_LOWER];
+
+    sqlite3_bind_int(lower, 1, REVOCATION_USER);
+    sqlite3_bind_text(lower, 2, user, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(lower, 3, until_s);
+    return database_write(revocations->database, lower) != DB_FAILED || say(revocations, error);
+}
+
 static struct revocations *new_of(struct database *database, const char *path)
 {
     struct revocations *revocations = memory_zeroed(1, sizeof *revocations);
@@ -227,23 +239,20 @@ bool revocations_date(struct revocations *revocations, const char *user, int64_t
                       struct error *error)
 {
     const struct timespec pause = {0, 20000000};
-    int64_t early_s;
 
     for (int i = 0; i < 55; i++) {
         int64_t now_s = clock_wall_s();
 
         if (!revocations_first_iat(revocations, user, now_s, iat_s, error))
             return false;
-        early_s = *iat_s - 1 - now_s;
-        if (early_s <= 0)
+        if (*iat_s - 1 - now_s <= 0)
             return true;
-        if (early_s > 1)
-            break;
+        if (*iat_s - 1 - now_s > 1 && !lower_user(revocations, user, now_s, error))
+            return false;
         nanosleep(&pause, NULL);
     }
-    return error_set(error,
-                     "the tokens of %s are revoked for another %lld s; was the clock set back?",
-                     user, (long long)early_s);
+    return error_set(error, "the tokens of %s are revoked without end; is the clock being set?",
+                     user);
 }
 
 struct revocations *revocations_open_reader(const char *path, struct error *error)

@@ -48,8 +48,8 @@ bool revocations_longest(struct revocations *revocations, int64_t *lifetime_s, s
 
 /*
  * The least `iat` with which a token of `user` is not revoked: now_s or later.  One later than
- * now_s + 1 comes of a clock that was set back, or of a second revocation within the second: no
- * token can be issued yet.
+ * now_s + 1 comes of a clock that was set back, or of more revocations within the second: no token
+ * can be issued yet.
  */
 bool revocations_first_iat(struct revocations *revocations, const char *user, int64_t now_s,
                            int64_t *first_s, struct error *error);
@@ -60,7 +60,9 @@ bool revocations_check(struct revocations *revocations, struct error *error);
 
 /*
  * What to date a token of `user` to that is issued now, by the clock; where that is not yet
- * possible it waits, for no more than a second.  False: error.
+ * possible it waits, for no more than a second.  Where T is further off, the clock has been set
+ * back since and T becomes now, lest the user be locked out: what was issued up to T by the other
+ * clock was revoked by its `jti` too (sessions_end_user).  False: error.
  */
 bool revocations_date(struct revocations *revocations, const char *user, int64_t *iat_s,
                       struct error *error);

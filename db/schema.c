@@ -123,7 +123,7 @@ static const char *const main_statements[STATEMENTS] = {
     [ACCESS_ADD]          = "INSERT INTO access_tokens (jti, session_id, issued_s, expires_s) VALUES (?1, ?2, ?3, ?4)",
     [ACCESS_COUNT]        = "SELECT count(*) FROM access_tokens WHERE session_id = ?1",
     [ACCESS_LIST]         = "SELECT jti, expires_s FROM access_tokens WHERE session_id = ?1 AND expires_s > ?2",
-    [ACCESS_LIST_USER]    = "SELECT jti, expires_s FROM access_tokens WHERE session_id IN (SELECT id FROM sessions WHERE user_id = ?1) AND issued_s > ?2",
+    [ACCESS_LIST_USER]    = "SELECT jti, expires_s FROM access_tokens WHERE session_id IN (SELECT id FROM sessions WHERE user_id = ?1) AND max(issued_s, expires_s) > ?2",
     [ACCESS_SESSION]      = "SELECT session_id FROM access_tokens WHERE jti = ?1",
     [ACCESS_PRUNE]        = "DELETE FROM access_tokens WHERE session_id = ?1 AND expires_s <= ?2",
 
@@ -171,6 +171,7 @@ static const char *const revocations_statements[REVOCATIONS_STATEMENTS] = {
     [REVOCATION_FIND]        = "SELECT until_s FROM revocations WHERE kind = ?1 AND name = ?2",
     [REVOCATION_SET]         = "INSERT INTO revocations VALUES (?1, ?2, max(?3, ?4 - (SELECT lifetime_s FROM longest)), (SELECT elapsed_s FROM longest))"
                                " ON CONFLICT DO UPDATE SET until_s = max(until_s, excluded.until_s), elapsed_s = excluded.elapsed_s",
+    [REVOCATION_LOWER]       = "UPDATE revocations SET until_s = ?3 WHERE kind = ?1 AND name = ?2 AND until_s > ?3",
     [REVOCATION_LIST]        = "SELECT kind, name, until_s FROM revocations",
     /* Gone by the clock for a day, should it be set back, and gone by what passed, should it have been set forward. */
     [REVOCATION_PRUNE]       = "DELETE FROM revocations WHERE until_s + 86401 + (SELECT lifetime_s FROM longest) < ?1"

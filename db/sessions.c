@@ -398,7 +398,7 @@ bool sessions_end(struct database *database, struct revocations *revocations, in
     return is_done;
 }
 
-/* By `jti` those that a clock which was set back has left dated past now. */
+/* By `jti` too, for when the clock turns out to have been wrong (revocations_date). */
 bool sessions_end_user(struct database *database, struct revocations *revocations,
                        const struct user *user, int64_t now_s, struct error *error)
 {

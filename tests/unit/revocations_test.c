@@ -160,6 +160,24 @@ static void a_clock_set_back_brings_nothing_back_to_life(void **state)
     assert_int_equal(first_iat(world, "ann", 1000), 5002);
 }
 
+static void a_clock_set_back_locks_nobody_out(void **state)
+{
+    struct world *world = *state;
+    struct error error;
+    int64_t iat_s;
+
+    clock_freeze(5000000, 5000);
+    revoke_user(world, "ann", 5000);
+    clock_freeze(5001000, 1000);
+    assert_true(revocations_date(world->revocations, "bob", &iat_s, &error));
+    assert_int_equal(iat_s, 1000);
+    assert_string_equal(rows(world->revocations).text, "user ann 5000;");
+    assert_true(revocations_date(world->revocations, "ann", &iat_s, &error));
+    assert_int_equal(iat_s, 1001);
+    assert_string_equal(rows(world->revocations).text, "user ann 1000;");
+    clock_thaw();
+}
+
 static void a_row_lives_as_long_as_a_token_may(void **state)
 {
     struct world *world = *state;
@@ -428,6 +446,7 @@ int main(void)
         IN_WORLD(a_second_revocation_in_a_second_ends_what_was_dated_to_the_next),
         IN_WORLD(a_clock_set_back_brings_nothing_back_to_life),
         IN_WORLD(a_row_lives_as_long_as_a_token_may),
+        IN_WORLD(a_clock_set_back_locks_nobody_out),
         IN_WORLD(a_clock_set_forward_and_back_forgets_nothing),
         IN_WORLD(after_a_restart_only_what_passed_since_counts),
         IN_WORLD(what_expires_later_is_revoked_for_longer),
