@@ -7,11 +7,16 @@
 
 #define BODY_DIGITS 9
 
-/* RFC 9110 §5.6.2. */
 static bool is_token_character(unsigned char c)
 {
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
            (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+/* RFC 3986 §3.2.2 and §3.2.3. */
+static bool is_host_character(unsigned char c)
+{
+    return c > 0x20 && c < 0x7f && !strchr("\"#/<>?@\\^`{|}", c);
 }
 
 /* Without those that would have to be decoded: `%`, and `+` in a query. */
@@ -138,14 +143,31 @@ static bool is_plain(struct head *head)
 
         if (is_named(field, "Transfer-Encoding") || is_named(field, "Expect"))
             return false;
-        if (is_named(field, "Host"))
-            hosts++;
-        else if (is_named(field, "Content-Length") && (lengths++ || !take_length(field, head)))
+        if (is_named(field, "Host") && (hosts++ || !head_is_host(field->value, field->value_bytes)))
             return false;
-        else if (is_named(field, "Connection") && (connections++ || !take_connection(field, head)))
+        if (is_named(field, "Content-Length") && (lengths++ || !take_length(field, head)))
+            return false;
+        if (is_named(field, "Connection") && (connections++ || !take_connection(field, head)))
             return false;
     }
     return hosts == 1 && (head->body_bytes == 0 || head->method[0] == 'P');
+}
+
+static bool is_all(const char *at, size_t bytes, bool (*is_in)(unsigned char))
+{
+    while (bytes > 0 && is_in((unsigned char)*at))
+        at++, bytes--;
+    return bytes == 0;
+}
+
+bool head_is_token(const char *text, size_t bytes)
+{
+    return bytes > 0 && is_all(text, bytes, is_token_character);
+}
+
+bool head_is_host(const char *text, size_t bytes)
+{
+    return is_all(text, bytes, is_host_character);
 }
 
 /* Of a head that is still arriving the whole lines are judged: who is to be refused may not have to

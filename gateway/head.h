@@ -31,6 +31,10 @@ struct head {
 enum head_kind { HEAD_PLAIN, HEAD_INCOMPLETE, HEAD_OTHER };
 enum head_kind head_parse(char *text, size_t bytes, struct head *head);
 
+/* RFC 9110 §5.6.2; and §7.2, by its characters. */
+bool head_is_token(const char *text, size_t bytes);
+bool head_is_host(const char *text, size_t bytes);
+
 /* Put a NUL behind each string of it. */
 void head_terminate(struct head *head);
 

@@ -2,6 +2,11 @@
  * HTTP for routes.c, which knows what is served: by libmicrohttpd, where porter.c does not see to
  * it.
  *
+ * A connection of libmicrohttpd's serves one request.  Where that ends, others may see elsewhere:
+ * 0.9 takes a bare LF for the end of a chunk's line, and a line that begins with a colon for the
+ * end of the head.  What follows is never taken for a request, so nothing can be smuggled past a
+ * web server in front.
+ *
  * After an upgrade the descriptor is duplicated and libmicrohttpd's own closed at once: it then
  * frees all it held, and the connection lives on as ours (a test pins this).  It forgets that such
  * work, or a resumed request, is pending, so it is run again when the turn ends.  That a client
@@ -60,17 +65,26 @@ struct doubts {
     bool is_bad, has_body;
 };
 
+/* Also of a line that is folded, which 0.9 adds to the name of its header, at another place. */
+static bool is_sound_name(const char *name, size_t length, const char *value)
+{
+    return head_is_token(name, length) && (uintptr_t)value > (uintptr_t)name;
+}
+
 static enum MHD_Result look_at_header(void *user, enum MHD_ValueKind kind, const char *name,
                                       size_t name_length, const char *value, size_t length)
 {
     struct doubts *doubts = user;
 
-    (void)kind, (void)name_length;
+    (void)kind;
+    doubts->is_bad |= !is_sound_name(name, name_length, value);
     for (size_t i = 0; i < length; i++)
         if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7f)
             doubts->is_bad = true;
-    if (strcasecmp(name, "Host") == 0)
+    if (strcasecmp(name, "Host") == 0) {
         doubts->hosts++;
+        doubts->is_bad |= !head_is_host(value, length);
+    }
     if (strcasecmp(name, "Content-Length") == 0) {
         doubts->lengths++;
         doubts->has_body |= length > 0 && strspn(value, "0") != length;
@@ -94,7 +108,21 @@ static enum MHD_Result look_at_argument(void *user, enum MHD_ValueKind kind, con
     return MHD_YES;
 }
 
-/* RFC 9112 §3.2 and §6.1: one Host, one way to say how long the body is. */
+/* RFC 9112 §3.2.2: the target may be a whole URI.  False: of another host than Host says. */
+static bool take_path(struct request *request)
+{
+    const char *authority = strstr(request->path, "://"), *host = request_header(request, "Host");
+    size_t length;
+
+    if (request->path[0] == '/' || !authority)
+        return true;
+    authority += 3;
+    length = strcspn(authority, "/");
+    request->path = authority + length;
+    return host && strlen(host) == length && strncasecmp(host, authority, length) == 0;
+}
+
+/* RFC 9112 §3.2, §5 and §6.1: one Host, one way to say how long the body is. */
 static bool head_is_sound(struct request *request)
 {
     struct doubts doubts = {0};
@@ -103,7 +131,8 @@ static bool head_is_sound(struct request *request)
     MHD_get_connection_values_n(request->connection, MHD_GET_ARGUMENT_KIND, look_at_argument,
                                 &doubts);
     request->has_body = doubts.has_body;
-    return doubts.hosts == 1 && doubts.lengths + doubts.codings <= 1 && !doubts.is_bad;
+    return doubts.hosts == 1 && doubts.lengths + doubts.codings <= 1 && !doubts.is_bad &&
+           take_path(request);
 }
 
 /* All X-Forwarded-For headers as one; of too many the nearest hops. */
@@ -176,10 +205,10 @@ static enum MHD_Result respond(struct request *request)
     answer->body = NULL;
     if (answer->type)
         MHD_add_response_header(response, "Content-Type", answer->type);
-    if (!request->upgrade)
+    if (!request->upgrade) {
         MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (answer->ends_connection)
         MHD_add_response_header(response, "Connection", "close");
+    }
     for (unsigned i = 0; i < request->n_headers; i++)
         MHD_add_response_header(response, request->header[i].name, request->header[i].value);
     result = MHD_queue_response(request->connection, answer->status, response);
@@ -222,7 +251,7 @@ static void connection_gone(struct watch *watch, uint32_t events)
 static void refuse(struct request *request, unsigned status)
 {
     COUNT(request->http->worker, refused_requests);
-    request_answer(request, &(struct answer){.status = status, .ends_connection = true});
+    request_answer(request, &(struct answer){.status = status});
 }
 
 /* Bodies of which the end is still to come are bounded together: anyone may begin one. */
@@ -379,9 +408,9 @@ static void request_completed(void *user, struct MHD_Connection *connection, voi
                               enum MHD_RequestTerminationCode how)
 {
     struct request *request = *context;
-    struct connection *tcp = connection_of(connection);
     struct http *http = user;
 
+    (void)connection;
     *context = NULL;
     if (!request)
         return;
@@ -391,8 +420,6 @@ static void request_completed(void *user, struct MHD_Connection *connection, voi
     atomic_fetch_sub(&http->worker->gateway->body_bytes, request->body_capacity);
     request->next_ended = http->ended;
     http->ended = request;
-    if (tcp)
-        timer_arm(&http->worker->request, &tcp->deadline, http->worker->now_ms);
 }
 
 static void connection_changed(void *user, struct MHD_Connection *connection, void **context,
@@ -714,8 +741,7 @@ void request_upgrade(struct request *request, const char *accept, struct upgrade
     if (!keep_descriptor(request)) {
         COUNT(request->http->worker, refused_descriptors);
         upgrade->undo(upgrade);
-        request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
-                                                 .ends_connection = true});
+        request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE});
         return;
     }
     request->upgrade = upgrade;
@@ -733,8 +759,7 @@ void request_wait(struct request *request, void (*lost)(struct request *request)
         request->fd = connect_fd(request->connection);
         request->watch.ready = connection_gone;
         if (!worker_watch(worker, request->fd, EPOLLRDHUP | EPOLLONESHOT, &request->watch)) {
-            request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
-                                                     .ends_connection = true});
+            request_answer(request, &(struct answer){.status = MHD_HTTP_SERVICE_UNAVAILABLE});
             return;
         }
     }

@@ -71,8 +71,7 @@ struct answer {
     const char *type;
     char *body;
     size_t bytes;
-    bool ends_connection; /* what follows on it cannot be trusted to be a request */
-    bool is_awaited;      /* its session is to be told when it has gone out: see routes_end */
+    bool is_awaited; /* its session is to be told when it has gone out: see routes_end */
 };
 
 /* Headers for the answer; the value is copied.  Before request_answer, at most 6. */

@@ -249,7 +249,6 @@ static void write_answer(struct visitor *visitor)
     struct msghdr message = {.msg_iov = piece, .msg_iovlen = 2};
     ssize_t sent;
 
-    visitor->is_last |= answer->ends_connection;
     piece[0].iov_len = write_head(visitor, head);
     if (visitor->request.upgrade) {
         become_upgraded(visitor, head, piece[0].iov_len);

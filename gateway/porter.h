@@ -6,7 +6,7 @@
 /*
  * The porter accepts connections and serves the requests that a Socket.IO client sends all the time
  * (head.h says which are plain; they are for the gateway's path, and come whole in one look).  What
- * else comes is left in the socket, unread, and the connection is libmicrohttpd's from then on.
+ * else comes is left in the socket, unread, and the connection is libmicrohttpd's to its end.
  */
 struct porter;
 

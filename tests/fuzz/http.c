@@ -2,8 +2,8 @@
  * The bytes of one connection, before there is a session or with one: a `$` stands for the id of a
  * session that polls.  The first byte says which worker hears of it, the second how many of the
  * following say how long the pieces are, over and over.  What is answered and what comes of it are
- * the same whether the porter has the connection or libmicrohttpd has it from the beginning, and
- * wherever the bytes are cut.
+ * the same wherever the bytes are cut; and the first answer is the same when libmicrohttpd has the
+ * connection from the beginning, which gives no second one.
  */
 #include "gateway/polling.h"
 #include "tests/fuzz/gateway.h"
@@ -18,7 +18,7 @@
 
 struct outcome {
     unsigned status[ANSWERS_MAX], n;
-    uint64_t lines; /* of all answers, in any order */
+    uint64_t lines, first_lines; /* of all answers, of the first one's head; in any order */
     uint64_t closed[CLOSE_REASONS_N], left[SESSION_STATES], queued;
     bool is_closed;
 };
@@ -80,21 +80,32 @@ static uint64_t hash_line(const char *at, size_t n)
     return hash;
 }
 
+static bool begins(const char *at, const char *end, const char *word)
+{
+    return (size_t)(end - at) >= strlen(word) && memcmp(at, word, strlen(word)) == 0;
+}
+
 static void take_answers(const char *text, size_t n, struct outcome *outcome)
 {
-    static const char version[] = "HTTP/1.1 ", date[] = "Date: ";
-    const char *end = text + n, *next;
+    static const char version[] = "HTTP/1.1 ";
+    const char *end = text + n, *at, *next;
+    bool is_first = true;
 
-    assert(n == 0 || (n > sizeof version && memcmp(text, version, sizeof version - 1) == 0));
-    for (const char *at = text; at < end; at = next) {
+    assert(n == 0 || begins(text, end, version));
+    for (at = text; (at = memmem(at, (size_t)(end - at), version, sizeof version - 1)) != NULL;
+         at++)
+        if (outcome->n < ANSWERS_MAX)
+            outcome->status[outcome->n++] = (unsigned)atoi(at + sizeof version - 1);
+    for (at = text; at < end; at = next) {
         const char *lf = memchr(at, '\n', (size_t)(end - at));
 
         next = lf ? lf + 1 : end;
-        if ((size_t)(next - at) > sizeof version && outcome->n < ANSWERS_MAX &&
-            memcmp(at, version, sizeof version - 1) == 0)
-            outcome->status[outcome->n++] = (unsigned)atoi(at + sizeof version - 1);
-        if ((size_t)(next - at) < sizeof date || memcmp(at, date, sizeof date - 1) != 0)
-            outcome->lines += hash_line(at, (size_t)(next - at));
+        if (begins(at, next, "Date: ") || begins(at, next, "Connection: close"))
+            continue;
+        outcome->lines += hash_line(at, (size_t)(next - at));
+        is_first &= at[0] != '\r';
+        if (is_first)
+            outcome->first_lines += hash_line(at, (size_t)(next - at));
     }
 }
 
@@ -171,6 +182,17 @@ static void play(unsigned first, bool is_library, const uint8_t *data, size_t si
     gateway_demand_nothing_left();
 }
 
+/* libmicrohttpd has what comes in drops, too. */
+static void demand_same(const struct outcome *whole, const struct outcome *other)
+{
+    bool is_short = other->n < whole->n || other->is_closed != whole->is_closed;
+
+    assert(!is_short || other->is_closed);
+    assert(whole->first_lines == other->first_lines);
+    assert(memcmp(whole->status, other->status, other->n * sizeof *other->status) == 0);
+    assert(is_short || memcmp(whole, other, sizeof *whole) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct outcome library, whole, cut;
@@ -190,7 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     play(first, false, stream, size, data + 2, n_cuts, &cut);
     if (expects(stream, size))
         return 0;
-    assert(memcmp(&whole, &library, sizeof whole) == 0);
-    assert(memcmp(&cut, &library, sizeof cut) == 0);
+    demand_same(&whole, &library);
+    demand_same(&whole, &cut);
     return 0;
 }
