@@ -132,12 +132,13 @@ static bool depth_is_bounded(const char *json, size_t bytes)
     return true;
 }
 
-/* An object in which no name stands twice, at any depth, and no string holds a NUL; or NULL. */
+/* An object in which no name stands twice, at any depth, and no string holds a NUL; or NULL.  One
+ * that follows a number jansson would pass over. */
 static json_t *parse_object(const char *json, size_t bytes)
 {
     json_t *parsed = NULL;
 
-    if (depth_is_bounded(json, bytes))
+    if (!memchr(json, '\0', bytes) && depth_is_bounded(json, bytes))
         parsed = json_loadb(json, bytes, JSON_REJECT_DUPLICATES, NULL);
     if (json_is_object(parsed))
         return parsed;
