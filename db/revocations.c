@@ -117,7 +117,10 @@ static struct revocations *new_of(struct database *database, const char *path)
     return revocations;
 }
 
-/* False, and an error: there is no file any more, and nobody could tell us anything. */
+/*
+ * False, and an error: there is no file any more, and nobody could tell us anything; or there is
+ * what SQLite would wait for, such as a pipe.
+ */
 static bool look_whether_replaced(const struct revocations *revocations, bool *replaced,
                                   struct error *error)
 {
@@ -125,9 +128,19 @@ static bool look_whether_replaced(const struct revocations *revocations, bool *r
 
     if (stat(revocations->path, &now) < 0)
         return error_set(error, "%s: %s", revocations->path, strerror(errno));
+    if (!S_ISREG(now.st_mode))
+        return error_set(error, "%s is not a file", revocations->path);
     *replaced =
         now.st_ino != revocations->opened.st_ino || now.st_dev != revocations->opened.st_dev;
     return true;
+}
+
+/* SQLite may hold on to what it took from a file that was no database for a while: the next look
+ * opens it anew. */
+static bool give_up(struct revocations *revocations, struct error *error)
+{
+    revocations->opened = (struct stat){0};
+    return say(revocations, error);
 }
 
 /* The old file stays open where the new one cannot be. */
@@ -272,7 +285,7 @@ bool revocations_have_changed(struct revocations *revocations, bool *changed, st
         return false;
     if (ask(revocations->database, revocations->database->statements[REVOCATION_VERSION],
             &version) != DB_OK)
-        return say(revocations, error);
+        return give_up(revocations, error);
     *changed = version != revocations->version;
     revocations->version = version;
     return true;
@@ -292,5 +305,5 @@ bool revocations_list(struct revocations *revocations,
     if (code != SQLITE_DONE)
         database_fail(revocations->database);
     database_reset(list);
-    return code == SQLITE_DONE || say(revocations, error);
+    return code == SQLITE_DONE || give_up(revocations, error);
 }
