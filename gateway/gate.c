@@ -228,6 +228,12 @@ bool identity_is_same_user(const struct identity *a, const struct identity *b)
            memcmp(a->user.at, b->user.at, a->user.length) == 0;
 }
 
+bool identity_is_same_token(const struct identity *a, const struct identity *b)
+{
+    return a->payload_bytes == b->payload_bytes &&
+           memcmp(a->payload, b->payload, a->payload_bytes) == 0;
+}
+
 struct identity *identity_get(struct identity *identity)
 {
     identity->references++;

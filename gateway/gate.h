@@ -83,6 +83,9 @@ struct span gate_token(struct span object, char *buffer, size_t size);
 /* Are both of the same `iss` and name? */
 bool identity_is_same_user(const struct identity *a, const struct identity *b);
 
+/* Are both from one token? */
+bool identity_is_same_token(const struct identity *a, const struct identity *b);
+
 struct identity *identity_get(struct identity *identity);
 void identity_put(struct identity **identity);
 

@@ -58,6 +58,9 @@ static gate_result check_token(struct session *session, const struct rules_names
         sodium_memzero(buffer, token.length);
     } else if (session->identity && session->identity->expires_s <= clock_wall_s()) {
         result = TOKEN_EXPIRED;
+    } else if (session->identity &&
+               identity_is_revoked(session->identity, session->worker->revoked)) {
+        result = GATE_REVOKED; /* while the answer to its upgrade was on its way */
     } else if (session->identity) {
         *identity = identity_get(session->identity);
     }

@@ -89,24 +89,38 @@ static void tell_authenticated(struct socket *socket, const uint64_t *id)
     answer(socket, id, "[]");
 }
 
-/* Who has authenticated goes on with a fresh token, if it is theirs. */
+static void take(struct socket *socket, struct identity *fresh)
+{
+    identity_put(&socket->identity);
+    socket->identity = identity_get(fresh);
+    expiry_watch(socket);
+}
+
+/*
+ * Who has authenticated goes on with a fresh token, if it is theirs.  It extends the connection:
+ * whatever its client does in other namespaces by the same old token goes on by the fresh one too.
+ */
 static void renew(struct socket *socket, const uint64_t *id, struct identity *fresh)
 {
     struct session *session = socket->session;
+    struct identity *old = identity_get(socket->identity);
 
-    if (!identity_is_same_user(socket->identity, fresh)) {
-        identity_put(&fresh);
+    if (!identity_is_same_user(old, fresh)) {
         refuse_because(socket, id, TEXT_SPAN("\"the token is another user's\""));
-        return;
+        goto done;
     }
     if (session->identity && identity_is_same_user(session->identity, fresh)) {
         identity_put(&session->identity); /* the handshake's is the one for further namespaces */
         session->identity = identity_get(fresh);
     }
-    identity_put(&socket->identity);
-    socket->identity = fresh;
-    expiry_watch(socket);
+    take(socket, fresh);
+    for (struct socket *other = session->sockets; other; other = other->next)
+        if (other->identity && identity_is_same_token(other->identity, old))
+            take(other, fresh);
     tell_authenticated(socket, id);
+done:
+    identity_put(&old);
+    identity_put(&fresh);
 }
 
 /* Somebody unknown has become a user. */
