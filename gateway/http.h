@@ -15,6 +15,7 @@
  */
 struct worker;
 struct http;
+struct packet;
 struct request;
 
 /* `listen_fd` is duplicated.  NULL: it could not be started, and the log says so. */
@@ -91,7 +92,8 @@ void http_answer(struct http *http, uint64_t number, const struct answer *answer
 struct upgrade {
     void (*opened)(struct upgrade *upgrade, int fd, const void *first, size_t bytes);
     void (*undo)(struct upgrade *upgrade);
-    bool speaks_first; /* what it becomes is written to at once: the 101 may go with that */
+    bool takes_answer;     /* what it becomes is written to at once, the 101 before all else: */
+    struct packet *answer; /* here it is then; NULL: it has been written */
 };
 void request_upgrade(struct request *request, const char *accept, struct upgrade *upgrade);
 

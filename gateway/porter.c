@@ -1,8 +1,9 @@
 /*
  * The porter: accepts, looks at what came, serves what is plain and for the gateway's path.
  *
- * One registration in the worker's epoll, edge-triggered, is all that a connection costs until it
- * ends or becomes something else: an edge that comes while a request is under way is remembered.
+ * A connection is accepted when its request has come, so most are a WebSocket before they would be
+ * watched here.  Who stays is registered in the worker's epoll once, edge-triggered: an edge that
+ * comes while a request is under way is remembered.
  * What is peeked at is taken out of the socket only when it is ours.  Answers are written when the
  * turn ends, as everything is.
  */
@@ -11,6 +12,7 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "gateway/http_request.h"
+#include "gateway/packet.h"
 #include "gateway/routes.h"
 #include "gateway/worker.h"
 
@@ -31,6 +33,7 @@
 #define ACCEPTS_A_TURN 16                  /* so that several workers share a crowd */
 #define LOOKS          32 /* so often that is not whole: nor is a request that comes in drops */
 #define REST_MS        100
+#define SILENT_S       1 /* who says nothing for so long is accepted all the same */
 #define EDGES          (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 struct porter {
@@ -55,7 +58,7 @@ struct visitor {
     struct visitor *next_due;
     struct request request;
     struct net_address peer;
-    bool is_due, has_more, has_shut, is_last;
+    bool is_watched, is_due, has_more, has_shut, is_last;
     uint8_t looks; /* at the request at hand */
     char *unsent;  /* of the answer, when the socket does not take all of it */
     size_t unsent_bytes, sent;
@@ -104,9 +107,24 @@ static int give_away(struct visitor *visitor)
 {
     int fd = visitor->tcp.fd;
 
-    worker_unwatch(visitor->porter->worker, fd);
+    if (visitor->is_watched)
+        worker_unwatch(visitor->porter->worker, fd);
     let_go(visitor);
     return fd;
+}
+
+/* What has come before is told at once. */
+static void watch(struct visitor *visitor)
+{
+    struct worker *worker = visitor->porter->worker;
+    uint32_t events = EDGES | (visitor->unsent ? EPOLLOUT : 0);
+
+    if (visitor->is_watched)
+        worker_rewatch(worker, visitor->tcp.fd, events, &visitor->watch);
+    else if (worker_watch(worker, visitor->tcp.fd, events, &visitor->watch))
+        visitor->is_watched = true;
+    else
+        end(visitor);
 }
 
 static void give_to_library(struct visitor *visitor)
@@ -173,9 +191,10 @@ static size_t write_head(struct visitor *visitor, char *head)
 static void become_upgraded(struct visitor *visitor, const char *head, size_t bytes)
 {
     struct upgrade *upgrade = visitor->request.upgrade;
-    int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (upgrade->speaks_first ? MSG_MORE : 0);
 
-    if (send(visitor->tcp.fd, head, bytes, flags) != (ssize_t)bytes) {
+    if (upgrade->takes_answer) {
+        upgrade->answer = packet_new_ready(head, bytes);
+    } else if (send(visitor->tcp.fd, head, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes) {
         end(visitor);
         return;
     }
@@ -198,6 +217,8 @@ static void answered(struct visitor *visitor)
     timer_arm(&worker->request, &visitor->tcp.deadline, worker->now_ms);
     if (visitor->has_more)
         become_due(visitor);
+    if (!visitor->is_watched)
+        watch(visitor);
 }
 
 /* What the socket did not take.  Each progress gives it another while. */
@@ -219,7 +240,7 @@ static void send_unsent(struct visitor *visitor)
         return;
     free(visitor->unsent);
     visitor->unsent = NULL;
-    worker_rewatch(worker, visitor->tcp.fd, EDGES, &visitor->watch);
+    watch(visitor);
     answered(visitor);
 }
 
@@ -238,7 +259,7 @@ static void keep_unsent(struct visitor *visitor, const struct iovec piece[2], si
     visitor->unsent_bytes = bytes;
     visitor->sent = sent;
     timer_arm(&worker->request, &visitor->tcp.deadline, worker->now_ms);
-    worker_rewatch(worker, visitor->tcp.fd, EDGES | EPOLLOUT, &visitor->watch);
+    watch(visitor);
 }
 
 static void write_answer(struct visitor *visitor)
@@ -424,11 +445,6 @@ static void welcome(struct porter *porter, int fd, const struct sockaddr_storage
         return;
     }
     visitor = memory_zeroed(1, sizeof *visitor);
-    if (!worker_watch(worker, fd, EDGES, &visitor->watch)) {
-        close(fd);
-        free(visitor);
-        return;
-    }
     visitor->watch.ready = ready;
     visitor->porter = porter;
     visitor->tcp.worker = worker;
@@ -441,6 +457,9 @@ static void welcome(struct porter *porter, int fd, const struct sockaddr_storage
     porter->all = visitor;
     timer_arm(&worker->request, &visitor->tcp.deadline, worker->now_ms);
     atomic_fetch_add(&worker->gateway->descriptors, 1);
+    look(visitor);
+    if (visitor->tcp.fd >= 0 && visitor->request.state != REQUEST_ANSWERED)
+        watch(visitor);
 }
 
 static void accept_some(struct watch *watch, uint32_t events)
@@ -466,14 +485,15 @@ static void accept_some(struct watch *watch, uint32_t events)
 struct porter *porter_start(struct worker *worker, struct http *http, int listen_fd)
 {
     struct porter *porter = memory_zeroed(1, sizeof *porter);
-    int on = 1;
+    int on = 1, silent_s = SILENT_S;
 
     porter->watch.ready = accept_some;
     porter->worker = worker;
     porter->http = http;
     porter->listen_fd = listen_fd;
-    /* Linux: what is accepted inherits it.  A Unix socket has none. */
+    /* Linux: what is accepted inherits the first.  A Unix socket has neither. */
     (void)setsockopt(listen_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(listen_fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &silent_s, sizeof silent_s);
     if (worker_watch(worker, listen_fd, EPOLLIN, &porter->watch))
         return porter;
     free(porter);

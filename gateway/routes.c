@@ -161,6 +161,7 @@ static void opened(struct upgrade *upgrade, int fd, const void *first, size_t by
 {
     struct opening *opening = (struct opening *)(void *)upgrade;
 
+    opening->admission.answer = upgrade->answer;
     if (opening->is_new)
         session_open(opening->worker, fd, &opening->admission, first, bytes);
     else
@@ -287,7 +288,7 @@ static void serve_handshake(struct request *request, bool is_websocket)
     opening = opening_new(worker);
     opening->admission = admission;
     opening->is_new = true;
-    opening->upgrade.speaks_first = !(admission.wire & WIRE_EIO3);
+    opening->upgrade.takes_answer = true;
     upgrade(request, opening);
 }
 

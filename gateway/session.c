@@ -323,6 +323,8 @@ void session_open(struct worker *worker, int fd, const struct admission *admissi
     struct session *session = create(worker, admission, SESSION_WEBSOCKET);
 
     set_descriptor(session, fd);
+    if (admission->answer)
+        queue_packet(session, admission->answer);
     if (session_is_eio3(session))
         timer_arm(&worker->greeting, &session->heartbeat, worker->now_ms);
     else

@@ -98,6 +98,7 @@ struct admission {
     gate_result result;
     struct net_address address;
     struct place *address_place;
+    struct packet *answer; /* the 101, as far as it has yet to be written; else NULL */
     uint8_t wire;
     bool deflates; /* see struct session */
 };
