@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/keyfile.h"
 #include "common/memory.h"
+#include "common/scratch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -37,17 +38,11 @@ static struct keyring *keyring_new(size_t n)
     return keyring;
 }
 
-/* jansson's lexer frees copies of what it reads: they must not stay readable. */
-static void make_jansson_wipe(void)
-{
-    json_set_alloc_funcs(malloc, memory_free_wiped);
-}
-
 static void prepare(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    pthread_once(&once, make_jansson_wipe);
+    pthread_once(&once, scratch_install);
     if (sodium_init() < 0)
         abort();
 }

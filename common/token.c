@@ -10,6 +10,7 @@
  */
 #include "common/token.h"
 #include "common/memory.h"
+#include "common/scratch.h"
 
 #include <jwt.h>
 #include <sodium.h>
@@ -34,7 +35,7 @@ struct segment {
 /* A token on its way through the checks. */
 struct candidate {
     struct segment header, payload, signature;
-    json_t *protected; /* the header, parsed */
+    json_t *protected, *claims; /* header and payload, parsed */
     const struct key *key;
 };
 
@@ -159,8 +160,8 @@ static bool decode_all(struct candidate *candidate, struct token *token)
         !decode(&candidate->payload, scratch, sizeof scratch, &token->payload_bytes))
         return false;
     token->payload = memory_copy(scratch, token->payload_bytes);
-    token->claims = parse_object(token->payload, token->payload_bytes);
-    return token->claims;
+    candidate->claims = parse_object(token->payload, token->payload_bytes);
+    return candidate->claims;
 }
 
 /*
@@ -261,11 +262,11 @@ static bool read_name(const json_t *claims, const char *name, const char **value
 }
 
 /* Who the bearer is among all users, whoever issued the token. */
-static bool read_user(const struct token_policy *policy, struct token *token)
+static bool read_user(const struct token_policy *policy, const json_t *claims, struct token *token)
 {
     const char *prefix = policy->prefix ? policy->prefix : "", *name;
 
-    if (!read_name(token->claims, policy->prefix ? policy->user : "sub", &name))
+    if (!read_name(claims, policy->prefix ? policy->user : "sub", &name))
         return false;
     token->user = memory_new(strlen(prefix) + strlen(name) + 1);
     strcpy(stpcpy(token->user, prefix), name);
@@ -273,10 +274,14 @@ static bool read_user(const struct token_policy *policy, struct token *token)
 }
 
 /* `jti`, which other issuers may leave out. */
-static bool read_id(const struct token_policy *policy, struct token *token)
+static bool read_id(const struct token_policy *policy, const json_t *claims, struct token *token)
 {
-    return read_name(token->claims, "jti", &token->id) ||
-           (policy->prefix && !json_object_get(token->claims, "jti"));
+    const char *id;
+
+    if (!read_name(claims, "jti", &id))
+        return policy->prefix && !json_object_get(claims, "jti");
+    token->id = memory_copy(id, strlen(id));
+    return true;
 }
 
 static bool is_audience(const json_t *value, const struct token_policy *policy)
@@ -307,10 +312,9 @@ static enum token_result check_audience(const json_t *claims, const struct token
     return named ? TOKEN_OK : TOKEN_WRONG_AUDIENCE;
 }
 
-static enum token_result check_claims(const struct token_policy *policy, int64_t now_s,
-                                      struct token *token)
+static enum token_result check_claims(const struct token_policy *policy, const json_t *claims,
+                                      int64_t now_s, struct token *token)
 {
-    const json_t *claims = token->claims;
     const json_t *issuer = json_object_get(claims, "iss");
     int64_t not_before_s = 0;
     enum token_result audience;
@@ -318,7 +322,8 @@ static enum token_result check_claims(const struct token_policy *policy, int64_t
     if (!read_time(claims, "exp", &token->expires_s) ||
         !read_time(claims, "iat", &token->issued_s) ||
         (json_object_get(claims, "nbf") && !read_time(claims, "nbf", &not_before_s)) ||
-        !read_user(policy, token) || !read_id(policy, token) || (issuer && !json_is_string(issuer)))
+        !read_user(policy, claims, token) || !read_id(policy, claims, token) ||
+        (issuer && !json_is_string(issuer)))
         return TOKEN_MALFORMED;
     /* In this order clients of socketio-jwt hear of them. */
     if (not_before_s > now_s || token->issued_s > now_s + 1)
@@ -458,18 +463,21 @@ enum token_result token_verify_any(const struct keyring *keyring, const struct t
 
     *from = NULL;
     memset(token, 0, sizeof *token);
+    scratch_begin();
     if (split(text, bytes, &candidate) && decode_all(&candidate, token)) {
-        *from = find_issuer(others, n, token->claims);
+        *from = find_issuer(others, n, candidate.claims);
         if (header_is_plain(candidate.protected, !*from))
             result = choose_key(*from ? (*from)->keyring : keyring, &candidate);
     }
     if (result == TOKEN_OK && !signature_holds(&candidate, text, bytes))
         result = TOKEN_BAD_SIGNATURE;
     if (result == TOKEN_OK)
-        result = check_claims(*from ? &(*from)->policy : policy, now_s, token);
+        result = check_claims(*from ? &(*from)->policy : policy, candidate.claims, now_s, token);
     if (result == TOKEN_OK && !*from && is_name_of_other(others, n, token->user))
         result = TOKEN_WRONG_ISSUER;
     json_decref(candidate.protected);
+    json_decref(candidate.claims);
+    scratch_end();
     if (result != TOKEN_OK)
         token_fini(token);
     return result;
@@ -477,9 +485,9 @@ enum token_result token_verify_any(const struct keyring *keyring, const struct t
 
 void token_fini(struct token *token)
 {
-    json_decref(token->claims);
     free(token->payload);
     free(token->user);
+    free(token->id);
     memset(token, 0, sizeof *token);
 }
 

@@ -51,11 +51,10 @@ struct token_issuer {
 };
 
 struct token {
-    json_t *claims; /* the whole payload */
-    char *payload;  /* its text as it came, NUL-ended */
+    char *payload; /* as it came, NUL-ended */
     size_t payload_bytes;
     char *user;                  /* `sub`; or the prefix and the claim that names the user */
-    const char *id;              /* `jti`, borrowed from claims; NULL: another issuer gave none */
+    char *id;                    /* `jti`; NULL: another issuer gave none */
     int64_t expires_s, issued_s; /* `exp`; `iat` */
 };
 

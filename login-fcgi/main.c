@@ -3,8 +3,8 @@
  */
 #include "common/daemon.h"
 #include "common/log.h"
-#include "common/memory.h"
 #include "common/net.h"
+#include "common/scratch.h"
 #include "login-fcgi/cgi.h"
 #include "login-fcgi/responder.h"
 #include "login-fcgi/service.h"
@@ -109,7 +109,7 @@ int main(int argc, char **argv)
     daemon_forbid_core_dumps();
     /* Passwords and tokens: nothing of them is freed unwiped.  No header of our own before each,
      * for libraries hand jansson's texts to free(). */
-    json_set_alloc_funcs(malloc, memory_free_wiped);
+    scratch_install();
     if (cgi_is_started() && cgi_arguments_are_foreign())
         return cgi_run(NULL);
     status = read_options(argc, argv, &options);

@@ -54,7 +54,8 @@ static size_t mac(const char *text, size_t bytes, char *encoded, size_t size)
 static void demand_right(const char *text, size_t bytes, const struct token *token)
 {
     const char *dot = memrchr(text, '.', bytes);
-    const char *issuer = json_string_value(json_object_get(token->claims, "iss"));
+    json_t *claims = json_loads(token->payload, 0, NULL);
+    const char *issuer = json_string_value(json_object_get(claims, "iss"));
     char encoded[sodium_base64_ENCODED_LEN(MAC_BYTES, BASE64URL)];
     size_t length = mac(text, (size_t)(dot - text), encoded, sizeof encoded);
 
@@ -62,6 +63,7 @@ static void demand_right(const char *text, size_t bytes, const struct token *tok
     assert(bytes <= TOKEN_MAX_BYTES && strlen(token->payload) == token->payload_bytes);
     assert(token->expires_s > NOW_S && token->issued_s <= NOW_S);
     assert(token->user[0] && token->id[0] && strcmp(issuer, policy.issuer) == 0);
+    json_decref(claims);
 }
 
 static void verify(const char *text, size_t bytes)
