@@ -88,7 +88,7 @@ static enum db_result follow(struct database *audit, struct output *output)
 {
     enum db_result result = DB_OK;
 
-    while (result == DB_OK) {
+    while (result == DB_OK && !ferror(stdout)) {
         usleep(FOLLOW_EVERY_US);
         result = print(audit, &(struct audit_query){.after_id = output->last_id}, output);
     }

@@ -52,6 +52,37 @@ test('every login, refusal, refresh, logout and act is there with who, from wher
         assert.doesNotMatch(fs.readFileSync(file, 'latin1'), /hunter|horse|staple/);
 });
 
+test('who follows the audit is told of each event once, when it happens', async (t) => {
+    const { made, post } = await setUp(t);
+    const follow = (...words) => {
+        const child = spawn(program('sallyport'), ['-c', made.config, 'audit', 'tail', '--follow', ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
+        const following = { child, text: '' };
+        child.stdout.on('data', (part) => { following.text += part; });
+        t.after(() => child.kill('SIGKILL'));
+        following.ended = new Promise((resolve) => child.on('exit', (code, signal) => resolve(signal ?? code)));
+        return following;
+    };
+    const table = follow('-n', '1'), json = follow('-n', '1', '--json');
+    await until(() => table.text.includes('user disable') && json.text.includes('\n'), 'what happened before');
+    for (let i = 0; i < 3; i++) {
+        const address = `192.0.2.${i + 1}`;
+        assert.equal((await post('/login', { username: 'ann', password: 'wrong' }, address)).status, 401);
+        await until(() => [table, json].every(({ text }) => text.includes(address)), `the guess from ${address}`);
+    }
+    made.cli(['user', 'roles', 'ann', '+admin']);
+    await until(() => [table, json].every(({ text }) => text.includes('user roles')), 'the act');
+    const lines = table.text.trimEnd().split('\n');
+    assert.equal(lines.length, 6, table.text);
+    assert.match(lines[0], /^TIME +EVENT +RESULT +USER +FROM$/);
+    assert.deepEqual(json.text.trimEnd().split('\n').map((line) => said(JSON.parse(line))),
+        ['user disable: ok, bob', ...Array(3).fill('login: wrong password, ann'), 'user roles: ok, ann']);
+    table.child.kill('SIGINT');
+    assert.equal(await table.ended, 'SIGINT');
+    json.child.stdout.destroy(); /* who reads no more is written to once more */
+    made.cli(['user', 'roles', 'ann', '-admin']);
+    assert.notEqual(await json.ended, 0);
+});
+
 test('the filter in the manual page finds who guesses, and nobody else', async (t) => {
     const { made, login, post } = await setUp(t);
     const page = fs.readFileSync(path.join(tree, 'deploy/man/sallyport-login.8'), 'utf8');

@@ -251,8 +251,11 @@ class Promised {
     /* Another password was asked for and nobody heard the answer: it is one of the two, from now on only that. */
     async check(t) {
         const right = [];
-        for (const password of [this.password, ...this.others])
-            if ((await login(t, this.made, this.name, password)).status === 200) right.push(password);
+        for (const password of [this.password, ...this.others]) {
+            const { status, body } = await login(t, this.made, this.name, password);
+            assert.ok([200, 401].includes(status), `${this.name}: ${status} ${body}`);
+            if (status === 200) right.push(password);
+        }
         assert.equal(right.length, 1, `${this.name}: ${right.length} passwords`);
         [this.password, this.others] = [right[0], []];
         for (const { token, jti } of this.ended.splice(0)) {
