@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import crypto from 'node:crypto';
+import dgram from 'node:dgram';
 import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
@@ -175,16 +176,26 @@ export function must(command, args, options) {
     return stdout;
 }
 
-/* A free TCP port, outside the range that the kernel gives to clients. */
+const listens = (socket) => new Promise((resolve) => {
+    socket.once('listening', () => resolve(true)).once('error', () => resolve(false));
+});
+
+/*
+ * A free TCP port, outside the range that the kernel gives to clients.  Who has the UDP port of its
+ * number has it, until this process ends: no other test takes it before our server listens.
+ */
 export async function freePort() {
     for (;;) {
         const port = 10_000 + crypto.randomInt(20_000);
-        const server = net.createServer();
-        const free = await new Promise((resolve) => {
-            server.once('error', () => resolve(false));
-            server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-        });
-        if (free) return port;
+        const held = dgram.createSocket('udp4').unref();
+        if (await listens(held.bind({ port, address: '127.0.0.1', exclusive: true }))) {
+            const server = net.createServer();
+            if (await listens(server.listen(port, '127.0.0.1'))) {
+                await new Promise((resolve) => server.close(resolve));
+                return port;
+            }
+        }
+        held.close();
     }
 }
 

@@ -32,6 +32,7 @@ async function theirServer(t, secret, options) {
     const gate = authorize({ secret, algorithms: ['HS256'], issuer: 'us', audience: ['one', 'two'], ...options });
     if (options.handshake) io.use(gate);
     else io.on('connection', gate);
+    io.engine.on('connection', ({ transport }) => { transport.closeTimeout = 0; }); /* half a minute, which this process would wait */
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     t.after(() => new Promise((resolve) => io.close(resolve)));
     return `http://127.0.0.1:${server.address().port}`;
