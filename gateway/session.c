@@ -253,14 +253,16 @@ static const char *last_packet(const struct session *session)
 
 /*
  * A waiting GET fetches what is queued.  A client that is told why it is closed gets that alone and
- * the close packet by its next GET: of both in one payload it would see the close first.  The GET
- * of one that closes by a POST may still be on its way, on another connection, to another worker.
+ * the close packet by its next GET: of both in one payload it would see the close first.  Where no
+ * GET waits, the next one is on its way, and would hear of an unknown session; so is, on another
+ * connection, to another worker, the GET of one that closes by a POST.
  */
 static void close_polling(struct session *session)
 {
+    bool is_between = !session->polling->is_waiting;
     bool lingers = session->reason == CLOSE_CLIENT
-                       ? !session->polling->is_waiting
-                       : reasons[session->reason].lingers && session->outbox;
+                       ? is_between
+                       : reasons[session->reason].lingers && (is_between || session->outbox);
 
     polling_flush(session);
     if (!lingers)

@@ -46,8 +46,8 @@ enum session_state {
  R(CLOSE_TOO_BIG,         "too_big",         "transport error",      1009, false) \
  R(CLOSE_SLOW_CONSUMER,   "slow_consumer",   "forced close",         1008, false) \
  R(CLOSE_UNAUTHORIZED,    "unauthorized",    "forced close",         1008, true) \
- R(CLOSE_EXPIRED,         "expired",         "forced close",         1008, false) \
- R(CLOSE_REVOKED,         "revoked",         "forced close",         1008, false) \
+ R(CLOSE_EXPIRED,         "expired",         "forced close",         1008, true) \
+ R(CLOSE_REVOKED,         "revoked",         "forced close",         1008, true) \
  R(CLOSE_LIMIT,           "limit",           "forced close",         1008, true) \
  R(CLOSE_SHUTDOWN,        "shutting_down",   "server shutting down", 1001, false)
 /* clang-format on */

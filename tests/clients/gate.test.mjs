@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test, { describe } from 'node:test';
-import { flavour, forge, instance, misSign, must, next, payload, signingKey, until, within } from '../lib.mjs';
+import { flavour, forge, instance, misSign, must, next, payload, request, signingKey, until, within } from '../lib.mjs';
 import { polling } from '../protocol/wire.mjs';
 
 const rules = `namespace "/" { authenticate required; on "me" { ack $user } on "role" { ack $claims.role } }
@@ -43,7 +43,7 @@ for (const transport of ['websocket', 'polling'])
         for (const each of [socket, other]) assert.equal(await each.emitWithAck('role'), 'new');
         const end = next(other, 'disconnect');
         sp.cli('session', 'revoke', 'ann');
-        assert.match((await end)[0], /^transport/);
+        assert.equal((await end)[0], 'transport close');
     });
 
 test('what another token opened ends with that', async (t) => {
@@ -146,6 +146,23 @@ test('what CONNECT brings is read as a script would', async (t) => {
     })) assert.equal(await knock(sp, '', {}, `40${payload}`), said, payload.slice(0, 60));
     await sp.gateway.stop();
     assert.ok(!sp.gateway.output().includes(token.split('.')[1]));
+});
+
+test('who polls and has no GET waiting hears of the end by the next one', async (t) => {
+    const sp = await started(t, { 'gateway.metrics': true, 'gateway.expiry_notice': '0s' });
+    const token = mint(sp);
+    const closed = async (why) => new RegExp(`^sallyport_closed_total\\{reason="${why}"\\} 1$`, 'm').test((await request(`${sp.url}/metrics`)).body);
+    for (const [why, claims, act] of [['expired', { exp: now_s() + 2 }, () => {}], ['revoked', {}, () => sp.cli('session', 'revoke', 'ann')]]) {
+        const session = await polling(sp, { path: '/socket.io/', query: `&token=${token(why, claims)}` });
+        await session.post('40');
+        assert.match((await session.get()).body.toString(), /^40\{/);
+        act();
+        await until(() => closed(why), `it to be ${why}`);
+        await session.post('420["me"]');
+        const answer = await session.get();
+        assert.deepEqual([answer.status, answer.body.toString()], [200, '1']);
+        assert.equal((await session.get()).status, 400);
+    }
 });
 
 test('a token that is revoked while its connection is upgraded does nothing more', async (t) => {

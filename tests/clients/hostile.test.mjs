@@ -127,9 +127,11 @@ test('an answer to a poll counts until its client has taken it, and no other is 
     await second.said(/42\["say",2\]$/);
     await until(async () => await queued() === 0, 'nothing to wait');
 
-    (await get()).socket.resume();
+    const third = await get();
+    third.socket.resume();
     speaker.emit('say', 3);
-    await until(async () => await queued() === 0, 'it to be heard');
+    await third.said(/42\["say",3\]$/);
+    await until(async () => await queued() === 0, 'it to be taken');
     const lost = await get();
     speaker.emit('say', 4, long);
     await until(async () => await queued() > long.length, 'the answer to be on its way');
