@@ -491,6 +491,19 @@ void token_fini(struct token *token)
     memset(token, 0, sizeof *token);
 }
 
+/* What was cut must stay UTF-8: it goes into JSON. */
+static void drop_torn_character(char *text)
+{
+    size_t length = strlen(text), at = length;
+    unsigned char first;
+
+    while (at > 0 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+        at--;
+    first = at > 0 ? (unsigned char)text[at - 1] : 0;
+    if (first >= 0xc0 && length - at < (first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1))
+        text[at - 1] = '\0';
+}
+
 const char *token_message(enum token_result result, const struct token_policy *policy, char *text,
                           size_t size)
 {
@@ -516,6 +529,8 @@ const char *token_message(enum token_result result, const struct token_policy *p
              audience++)
             length += (size_t)snprintf(text + length, size - length, "%s%s",
                                        audience == policy->audiences ? "" : " or ", *audience);
+    if (length >= size)
+        drop_torn_character(text);
     return text;
 }
 

@@ -91,7 +91,7 @@ async function outcome(sp, token) {
     const heard = await within(new Promise((resolve) => {
         socket.once('connect', () => resolve(null)).once('connect_error', resolve);
     }), 'the gateway to decide');
-    const said = heard ? `${heard.data.code}: ${heard.data.message}` : await socket.emitWithAck('me');
+    const said = heard ? `${heard.data.code}: ${heard.data.message}` : await within(socket.emitWithAck('me'), 'an answer');
     socket.disconnect();
     return said;
 }
@@ -233,6 +233,59 @@ describe('an issuer over time', { concurrency: 2 }, () => {
     });
 });
 
+test('no token of another issuer renews a connection of ours, nor the other way round', async (t) => {
+    const key = newKey('a');
+    const [one, other] = [await issuer(t, { keys: [key] }), await issuer(t, { keys: [key] })];
+    const sp = await started(t, section(group(one), group(other, { prefix: 'other:' })),
+        { settings: { 'gateway.metrics': true, log_level: 'debug' }, users: { ann: {}, bob: {} } });
+    const of = (self, claims) => sign(key, claimsOf(self, claims));
+    await comes(sp, () => of(one), 'id:bob');
+    await comes(sp, () => of(other), 'other:bob');
+    const tokens = { ours: sp.token('bob'), one: of(one), other: of(other) };
+    const shown = Object.values(tokens);
+    for (const [mine, theirs] of [['ours', 'one'], ['one', 'ours'], ['one', 'other'], ['other', 'one']]) {
+        const socket = await sp.connected({ token: tokens[mine] });
+        const refused = next(socket, 'unauthorized');
+        socket.emit('authenticate', { token: tokens[theirs] });
+        assert.equal((await refused)[0].message, "the token is another user's", `${theirs} renews ${mine}`);
+    }
+    const socket = await sp.connected({ token: of(one, { exp: now() + 3 }) });
+    const fresh = of(one, { jti: 'fresh', exp: now() + 60 });
+    await within(socket.emitWithAck('authenticate', { token: fresh }), 'the renewal');
+    for (const bad of [of(one, { aud: 'x' }), sign(newKey('a'), claimsOf(one)), sign(newKey('new'), claimsOf(one))]) {
+        shown.push(bad);
+        await outcome(sp, bad);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    assert.equal(await within(socket.emitWithAck('me'), 'an answer'), 'id:bob', 'its own issuer\u2019s does');
+    await sp.gateway.stop();
+    for (const token of [...shown, fresh])
+        for (const piece of token.split('.').slice(1)) assert.ok(!sp.gateway.output().includes(piece), 'no token comes into the log');
+});
+
+test('whatever an issuer calls its keys, each token is judged by the key that it names', async (t) => {
+    const kids = ['', ' ', '*', '..', '../keys', '%00', '\u00e9\u{1f511}', '"\\', '\n\u001b[31m', 'x'.repeat(3000), '0', '__proto__'];
+    const keys = kids.map((kid) => newKey(kid));
+    const [first, second] = [newKey('twice'), newKey('twice')];
+    const odd = [{ ...newKey('no').jwk, kid: 7 }, { ...newKey('no').jwk, kid: null }, { ...newKey('no').jwk, kid: ['a'] }, 'a', null, [], {},
+        { ...newKey('no').jwk, key_ops: ['encrypt'] }, { ...newKey('no').jwk, x: 'AA' }, { ...newKey('RS').jwk, alg: 'RS256' }];
+    const idp = await issuer(t, { keys: [...odd.map((jwk) => ({ jwk })), ...keys, first, second] });
+    const sp = await started(t, section(group(idp)));
+    await sp.gateway.logged(new RegExp(`issuer .*: ${kids.length + 1} keys are fetched`));
+    for (const key of keys) {
+        assert.equal(await outcome(sp, sign(key, claimsOf(idp))), 'id:bob', JSON.stringify(key.kid).slice(0, 40));
+        assert.equal(await outcome(sp, sign(newKey(key.kid), claimsOf(idp))), badSignature);
+    }
+    assert.equal(await outcome(sp, sign(first, claimsOf(idp))), 'id:bob');
+    assert.equal(await outcome(sp, sign(second, claimsOf(idp))), badSignature, 'of a name that stands twice the first is meant');
+    for (const kid of [null, 7, {}, ['twice']]) assert.match(await outcome(sp, sign(first, claimsOf(idp), { kid })), /malformed/);
+    for (const head of [{ crit: ['exp'] }, { crit: [] }, { b64: false }, { crit: ['b64'], b64: true }])
+        assert.match(await outcome(sp, sign(first, claimsOf(idp), head)), /malformed/, JSON.stringify(head));
+    for (const head of [{ jwk: second.jwk }, { jku: 'https://localhost:1/' }, { x5u: 'https://localhost:1/' }])
+        assert.equal(await outcome(sp, sign(second, claimsOf(idp), head)), badSignature, 'no key comes with the token');
+    assert.match(await outcome(sp, sign(first, claimsOf(idp), { kid: 'x'.repeat(9000) })), /malformed/);
+});
+
 /* ---- what must not work ---- */
 
 const json = (value) => (query, response) => response.end(JSON.stringify(value));
@@ -284,7 +337,7 @@ test('an issuer that answers wrongly is not believed, and nobody else notices', 
     const meanwhile = (async () => {
         while (!done) {
             const begun = performance.now();
-            await one.emitWithAck('me');
+            await within(one.emitWithAck('me'), 'an answer');
             longest_ms = Math.max(longest_ms, performance.now() - begun);
             if (++rounds % 20 === 0) assert.equal(await outcome(sp, sp.token()), 'ann');
             await new Promise((resolve) => setTimeout(resolve, 5));

@@ -358,6 +358,25 @@ static void a_message_is_cut_to_its_buffer(void **state)
 }
 
 /* Each bit of a token changed in turn: never good, never a crash. */
+static void a_message_is_cut_between_characters(void **state)
+{
+    static const char *const letters[] = {"\xc3\xa9\xe2\x82\xac\xf0\x9f\xa6\x80\xc3\xa9", NULL};
+    struct token_policy foreign = {.issuer = letters[0], .audiences = letters};
+    char text[64];
+    json_t *whole;
+
+    (void)state;
+    for (size_t size = 1; size <= sizeof text; size++) {
+        whole = json_string(token_message(TOKEN_WRONG_AUDIENCE, &foreign, text, size));
+        assert_non_null(whole); /* jansson takes nothing but UTF-8 */
+        json_decref(whole);
+        whole = json_string(token_message(TOKEN_WRONG_ISSUER, &foreign, text, size));
+        assert_non_null(whole);
+        json_decref(whole);
+    }
+    assert_string_equal(text + strlen("jwt issuer invalid. expected: "), letters[0]);
+}
+
 static void no_changed_token_is_good(void **state)
 {
     static const enum key_algorithm tried[] = {KEY_HS256, KEY_RS256, KEY_ES256};
@@ -447,6 +466,7 @@ int main(void)
         cmocka_unit_test(nothing_is_issued_that_would_not_be_verified),
         cmocka_unit_test(a_registered_claim_is_ours_alone),
         cmocka_unit_test(a_message_is_cut_to_its_buffer),
+        cmocka_unit_test(a_message_is_cut_between_characters),
         cmocka_unit_test(no_changed_token_is_good),
         cmocka_unit_test(many_threads_verify_with_one_key),
     };
