@@ -252,8 +252,9 @@ static void logout(struct grant *grant, bool all)
         answer_ok(grant->answer);
     else
         grant_give_up(grant->answer, "cannot log out", error.text);
-    if (is_done && session.user)
-        note(grant, LOG_LEVEL_INFO, all ? "logout all" : "logout", NULL, session.user);
+    if (!is_done || session.user)
+        note(grant, LOG_LEVEL_INFO, all ? "logout all" : "logout", is_done ? NULL : "failed",
+             session.user);
     if (is_done && grant->service->config->login_refresh_cookie)
         answer_set_cookie(grant->answer, NULL, 0);
     session_fini(&session);

@@ -115,8 +115,10 @@ static enum db_result renew(const struct attempt *attempt, struct user *user)
     if (is_hashed)
         result = users_replace_hash(stores->database, user, hash, clock_wall_s());
     sodium_memzero(hash, sizeof hash);
-    if (result == DB_FAILED)
+    if (result == DB_FAILED) {
+        note(attempt, user, NULL, "failed");
         grant_give_up(attempt->answer, "cannot renew a hash", database_error(stores->database));
+    }
     return result;
 }
 
@@ -183,10 +185,12 @@ static void decide(const struct attempt *attempt, struct user *user,
     enum throttle_outcome outcome = result == PASSWORD_FAILED ? THROTTLE_UNDECIDED
                                     : is_right                ? THROTTLE_RIGHT
                                                               : THROTTLE_WRONG;
+    bool is_settled =
+        throttle_settle(database, throttle, outcome, fingerprint, clock_wall_s()) == DB_OK;
 
-    if (!is_right)
-        note(attempt, user, throttle, reason_of(user, result, is_busy));
-    if (throttle_settle(database, throttle, outcome, fingerprint, clock_wall_s()) != DB_OK) {
+    if (!is_settled || !is_right)
+        note(attempt, user, throttle, is_settled ? reason_of(user, result, is_busy) : "failed");
+    if (!is_settled) {
         grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
     } else if (is_busy) {
         answer_unavailable(attempt->answer);

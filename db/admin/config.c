@@ -1,6 +1,7 @@
 /* `sallyport config`: what is in force, and where it comes from. */
 #include "common/config.h"
 
+#include "common/spelling.h"
 #include "db/admin/columns.h"
 #include "db/admin/command.h"
 
@@ -58,6 +59,18 @@ static size_t find(const struct setting *settings, size_t n, const char *name)
     return i;
 }
 
+static enum command_status refuse_unknown(const struct setting *settings, size_t n,
+                                          const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (spelling_is_near(name, settings[i].name))
+            return command_refuse(COMMAND_NOT_FOUND,
+                                  "there is no setting \"%s\"; did you mean \"%s\"?", name,
+                                  settings[i].name);
+    return command_refuse(COMMAND_NOT_FOUND,
+                          "there is no setting \"%s\"; `sallyport config show` lists them", name);
+}
+
 static enum command_status config_show_command(const struct request *request)
 {
     const struct setting *settings;
@@ -70,9 +83,7 @@ static enum command_status config_show_command(const struct request *request)
         return command_refuse(COMMAND_FAILED, "%s", error.text);
     i = request->operand ? find(settings, n, request->operand) : 0;
     if (i == n)
-        status = command_refuse(COMMAND_NOT_FOUND,
-                                "there is no setting \"%s\"; `sallyport config show` lists them",
-                                request->operand);
+        status = refuse_unknown(settings, n, request->operand);
     else if (request_has(request, OPTION_JSON) && !request->operand)
         print_json(config, settings, n);
     else if (request_has(request, OPTION_JSON))

@@ -2,10 +2,12 @@
 #include "common/keyring.h"
 
 #include "common/clock.h"
+#include "common/keyfile.h"
 #include "db/admin/columns.h"
 #include "db/admin/instance.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* A login service that is slow to notice may have signed by the old key until then. */
 #define LATE_S 60
@@ -27,6 +29,21 @@ static struct config *open_keys(const struct request *request, enum command_stat
     if (config)
         config_free(&config);
     return NULL;
+}
+
+/* Whatever is wrong with it, and not what is no name at all. */
+static bool is_there(const struct config *config, const char *name)
+{
+    char path[PATH_MAX];
+    struct error error;
+
+    return keyfile_check_name(name, &error) &&
+           keyfile_path(path, &error, "%s/%s.jwk", config->keys, name) && access(path, F_OK) == 0;
+}
+
+static enum command_status refuse_unknown(const char *name)
+{
+    return command_refuse(COMMAND_NOT_FOUND, "there is no key \"%s\"", name);
 }
 
 static bool read_algorithm(const struct request *request, enum key_algorithm *algorithm)
@@ -89,6 +106,10 @@ static enum command_status key_make_command(const struct request *request)
     config = open_keys(request, &status);
     if (!config)
         return status;
+    if (wanted && is_there(config, wanted)) {
+        config_free(&config);
+        return command_refuse(COMMAND_EXISTS, "there is a key \"%s\" already", wanted);
+    }
     if (request->operand)
         is_made = keyring_import(config->keys, request->operand, wanted, algorithm, name, &error);
     else
@@ -107,7 +128,9 @@ static enum command_status key_activate_command(const struct request *request)
 
     if (!config)
         return status;
-    if (!activate(config, request->operand, &error))
+    if (!is_there(config, request->operand))
+        status = refuse_unknown(request->operand);
+    else if (!activate(config, request->operand, &error))
         status = command_refuse(COMMAND_FAILED, "%s", error.text);
     config_free(&config);
     return status;
@@ -227,7 +250,7 @@ static enum command_status retire(const struct request *request, const struct co
     char signing[64];
 
     if (!key)
-        return command_refuse(COMMAND_NOT_FOUND, "there is no key \"%s\"", request->operand);
+        return refuse_unknown(request->operand);
     /* That it signs is the better reason, and no --force helps against it. */
     if (!(keyring_signing_name(config->keys, signing, &error) && strcmp(signing, key->id) == 0) &&
         !request_has(request, OPTION_FORCE) && is_in_use(config, key))
@@ -266,11 +289,12 @@ static enum command_status key_show_command(const struct request *request)
 
     if (!config)
         return status;
-    jwk = keyring_public_jwk(config->keys, request->operand, &error);
-    if (jwk)
+    if (!is_there(config, request->operand))
+        status = refuse_unknown(request->operand);
+    else if ((jwk = keyring_public_jwk(config->keys, request->operand, &error)))
         command_print_json(jwk);
     else
-        status = command_refuse(COMMAND_NOT_FOUND, "%s", error.text);
+        status = command_refuse(COMMAND_FAILED, "%s", error.text);
     config_free(&config);
     return status;
 }

@@ -1,5 +1,7 @@
 /* The administrator's command: claims and roles, what it asks, what it shows on a terminal, and that its acts stand in the audit. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import { must, program, run } from '../lib.mjs';
 import { loginInstance } from './login.mjs';
@@ -118,4 +120,60 @@ test('an audit that cannot be written is said, and the act is done', (t) => {
     assert.match(stderr, /^sallyport: done, but it is not in the audit: .*\/nonexistent\/audit\.db.*\n$/);
     assert.equal(user(made, 'ann').disabled, true);
     assert.equal(sallyport(made, ['audit', 'tail']).status, 1);
+});
+
+/* Each command with words that succeed, of ann, bob and the key k2, in an order in which they do. */
+const succeeds = `init --dir DIR/another
+    user add eve --password-stdin | user list | user show ann | user set ann a=b | user roles ann +admin | user passwd ann --password-stdin
+    user disable ann | user enable ann | user delete bob
+    import htpasswd - | import shadow - | import json - | export
+    token issue ann | token inspect | session list | session list ann | session revoke ann
+    throttle list | throttle clear | audit tail | audit search | audit prune --older-than 1d
+    db check | db backup DIR/copy | db migrate
+    key generate --name k2 | key import SECRET --algorithm HS256 --name k3 | key activate k2 | key retire k3 --force | key list | key show k2
+    hash memory | hash bench | config show | config show login.threads`.split(/[|\n]/).map((line) => line.trim().split(' '));
+
+/* What nobody or nothing of that name is, and what is there already. */
+const unknown = `user show no | user set no a=b | user roles no +x | user passwd no --password-stdin | user disable no | user enable no | user delete no
+    token issue no | session list no | session revoke no | throttle clear no | key activate no | key retire no | key show no | key show ../sallyport
+    config show login.thread`.split(/[|\n]/).map((line) => line.trim().split(' '));
+const there = `init --dir DIR | user add ann --password-stdin | key generate --name k2 | key import SECRET --algorithm HS256 --name k2`
+    .split('|').map((line) => line.trim().split(' '));
+const verbs = () => must(program('sallyport'), ['--help']).split('\n\n')[2].split('\n')
+    .map((line) => line.match(/^ {2}([a-z]+(?: [a-z]+)?)/)[1]);
+
+test('every command exits with 0, 1, 2, 3 or 4 as is said, and what it prints is JSON where asked', (t) => {
+    const made = loginInstance(t);
+    const secret = path.join(made.dir, 'secret');
+    fs.writeFileSync(secret, `${Buffer.alloc(32, 7).toString('base64url')}\n`, { mode: 0o600 });
+    const words = (line) => line.map((word) => word.replace('DIR', made.dir).replace('SECRET', secret));
+    const token = made.cli(['token', 'issue', 'ann']);
+    const input = (line) => (line.includes('inspect') ? token : line.includes('--password-stdin') ? 'battery\n' : '');
+    const exits = (status, line, more = []) => {
+        const done = sallyport(made, [...words(line), ...more], { input: input(line) });
+        assert.equal(done.status, status, `${line.join(' ')}: ${done.stderr}`);
+        if (status > 0) assert.match(done.stderr, /^sallyport: /, line.join(' '));
+        return done;
+    };
+    const begins = (line) => verbs().find((verb) => line.join(' ').startsWith(verb));
+    assert.deepEqual(verbs().filter((verb) => !succeeds.some((line) => begins(line) === verb)), [], 'commands that are not tried');
+
+    for (const line of succeeds) {
+        const takes = (option) => must(program('sallyport'), [...begins(line).split(' '), '--help']).includes(option);
+        const { stdout } = exits(0, line, takes('--json') ? ['--json'] : []);
+        if (takes('--json')) JSON.parse(stdout);
+        else if (line[0] === 'export') stdout.trim().split('\n').forEach(JSON.parse);
+        else assert.equal(stdout, '', `${line.join(' ')} prints`);
+    }
+    for (const line of unknown) exits(3, line);
+    for (const line of there) exits(4, line);
+    for (const verb of verbs()) assert.equal(sallyport(made, [...verb.split(' '), '--bogus']).status, 2, verb);
+
+    /* With databases and keys that are none nothing can be done, but for what needs none and for new keys. */
+    for (const name of ['sallyport.db', 'audit.db', 'revocations.db']) fs.writeFileSync(path.join(made.dir, name), 'no database\n');
+    const keys = path.join(made.dir, 'keys');
+    for (const name of fs.readdirSync(keys)) if (name.endsWith('.jwk')) fs.writeFileSync(path.join(keys, name), 'no key\n');
+    for (const line of succeeds)
+        if (!['init', 'config', 'hash bench', 'key generate', 'key import'].some((verb) => begins(line).startsWith(verb)))
+            exits(1, line);
 });
