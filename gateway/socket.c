@@ -200,7 +200,6 @@ void socket_admit(struct socket *socket)
     rooms_join(worker, socket, &everyone);
     if (socket->identity)
         join_user_room(socket);
-    presence_update(socket, false);
     expiry_watch(socket);
     log_presence(socket, "connected");
 }
@@ -213,12 +212,12 @@ void socket_authenticated(struct socket *socket)
     } else {
         join_user_room(socket);
         rooms_list(worker_of(socket), socket, is_to_be_listed(socket));
-        presence_update(socket, false);
         expiry_watch(socket);
         log_presence(socket, "authenticated");
     }
     if (!socket->has_left)
         stage_run_moment(socket, MOMENT_AUTHENTICATED, "");
+    presence_update(socket, false);
 }
 
 void socket_leave(struct socket *socket, const char *reason)

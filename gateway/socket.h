@@ -46,7 +46,8 @@ bool socket_is_one_too_many(const struct socket *socket);
  * a JSON string. */
 bool socket_may_enter(struct socket *socket, struct span *reason);
 
-/* In its namespace: everything can reach it, and it counts. */
+/* In its namespace: everything can reach it, and it counts.  Its user is online (presence_update)
+ * when the rules of `connection` are done. */
 void socket_admit(struct socket *socket);
 
 /* It has an identity now, and has been told so: it enters, or is a guest no more. */

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "gateway/packet_text.h"
+#include "gateway/presence.h"
 #include "gateway/stage.h"
 #include "gateway/twostep.h"
 #include "gateway/worker.h"
@@ -156,6 +157,7 @@ static void enter(struct socket *socket)
     socket_admit(socket);
     if (verdict.result == RELAY_DONE)
         relay_act(&scene.stage, &verdict);
+    presence_update(socket, false);
 }
 
 static struct socket *find_socket(const struct session *session, struct span space, size_t *n)
