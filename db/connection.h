@@ -16,6 +16,7 @@ struct database {
     sqlite3 *sqlite;
     const struct schema *schema;
     struct error error;
+    struct sharing *sharing; /* NULL: it is one thread's */
     sqlite3_stmt *statements[];
 };
 
@@ -43,5 +44,12 @@ enum db_result database_write(struct database *database, sqlite3_stmt *statement
 
 /* Leave nothing bound (a hash) and no read transaction open. */
 void database_reset(sqlite3_stmt *statement);
+
+/* sharing.c: a commit that was made waits for the disk, unless it is relaxed; a transaction that
+ * writes begins, and ends a look; database_relax, where it is shared. */
+enum db_result sharing_settle(struct database *database);
+void sharing_begin(struct database *database);
+bool sharing_relax(struct database *database, bool relaxed);
+void sharing_free(struct sharing **sharing);
 
 #endif

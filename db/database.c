@@ -211,18 +211,21 @@ enum db_result database_write(struct database *database, sqlite3_stmt *statement
     else if (sqlite3_changes(database->sqlite) == 0)
         result = DB_NOT_FOUND;
     database_reset(statement);
-    return result;
+    return result == DB_OK && sqlite3_get_autocommit(database->sqlite) ? sharing_settle(database)
+                                                                       : result;
 }
 
 bool database_relax(struct database *database, bool relaxed)
 {
     const char *pragma = relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL";
 
-    return sqlite3_exec(database->sqlite, pragma, NULL, NULL, NULL) == SQLITE_OK;
+    return sharing_relax(database, relaxed) ||
+           sqlite3_exec(database->sqlite, pragma, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 enum db_result database_begin(struct database *database)
 {
+    sharing_begin(database);
     return sqlite3_exec(database->sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK
                ? DB_OK
                : database_fail(database);
@@ -234,7 +237,7 @@ enum db_result database_end(struct database *database, enum db_result result)
         result = database_fail(database);
     if (!sqlite3_get_autocommit(database->sqlite))
         sqlite3_exec(database->sqlite, "ROLLBACK", NULL, NULL, NULL);
-    return result;
+    return result == DB_OK ? sharing_settle(database) : result;
 }
 
 /* Into a file that nobody knows yet, which then gets its name unless there is one of that name. */
@@ -360,6 +363,7 @@ void database_close(struct database **database)
         return;
     for (int i = 0; i < (*database)->schema->n_statements; i++)
         sqlite3_finalize((*database)->statements[i]);
+    sharing_free(&(*database)->sharing);
     sqlite3_close((*database)->sqlite);
     free(*database);
     *database = NULL;

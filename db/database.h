@@ -8,7 +8,7 @@
 /* "Wrong", "unknown" and "we failed" are kept apart: a failing disk is never a wrong password. */
 enum db_result { DB_OK, DB_NOT_FOUND, DB_EXISTS, DB_FAILED };
 
-/* One connection with its prepared statements.  One thread at a time; each thread opens its own. */
+/* One connection with its prepared statements.  One thread at a time. */
 struct database;
 
 /*
@@ -19,6 +19,17 @@ struct database;
  */
 struct database *database_open(const char *path, bool create, struct error *error);
 void database_close(struct database **database);
+
+/*
+ * For several threads: each enters before it calls anything with it, and leaves after; both do
+ * nothing where it is not shared.  A write still is on the disk when it returns, but others may
+ * have entered meanwhile.  What is read after database_look and before the next write or the leave
+ * is of one moment, and costs less.  False: error.
+ */
+bool database_share(struct database *database, struct error *error);
+void database_enter(struct database *database);
+void database_look(struct database *database);
+void database_leave(struct database *database);
 
 /*
  * A copy of what it holds now, while others write, as a new file of mode 0600 that is whole or not

@@ -178,19 +178,29 @@ void revocations_close(struct revocations **revocations)
     *revocations = NULL;
 }
 
+bool revocations_share(struct revocations *revocations, struct error *error)
+{
+    return database_share(revocations->database, error);
+}
+
 bool revocations_add(struct revocations *revocations, const char *user, const char *const *jtis,
                      size_t n, int64_t ends_s, int64_t now_s, struct error *error)
 {
     struct database *database = revocations->database;
-    enum db_result result = database_begin(database);
+    enum db_result result;
+    bool is_done;
 
+    database_enter(database);
+    result = database_begin(database);
     if (result == DB_OK)
         result = prune(database, now_s);
     if (result == DB_OK && user)
         result = set_user(database, user, now_s);
     for (size_t i = 0; i < n && result == DB_OK; i++)
         result = set(database, REVOCATION_TOKEN, jtis[i], now_s, ends_s);
-    return database_end(database, result) == DB_OK || say(revocations, error);
+    is_done = database_end(database, result) == DB_OK || say(revocations, error);
+    database_leave(database);
+    return is_done;
 }
 
 bool revocations_add_user(struct revocations *revocations, const char *user, int64_t now_s,
@@ -231,11 +241,14 @@ bool revocations_first_iat(struct revocations *revocations, const char *user, in
                            int64_t *first_s, struct error *error)
 {
     int64_t until_s;
+    bool is_read;
 
-    if (find_user(revocations->database, user, &until_s) != DB_OK)
-        return say(revocations, error);
-    *first_s = until_s >= now_s ? until_s + 1 : now_s;
-    return true;
+    database_enter(revocations->database);
+    is_read = find_user(revocations->database, user, &until_s) == DB_OK || say(revocations, error);
+    database_leave(revocations->database);
+    if (is_read)
+        *first_s = until_s >= now_s ? until_s + 1 : now_s;
+    return is_read;
 }
 
 bool revocations_copy(struct revocations *revocations, const char *path, struct error *error)

@@ -9,7 +9,7 @@
 /*
  * What was revoked before its time: one token by its `jti`, or all of a user (`sub`) with
  * `iat` <= T.  In a database file of its own with a rollback journal, so that the gateway can read
- * it with read permission alone.  One thread at a time.
+ * it with read permission alone.  One thread at a time, but for revocations_share.
  *
  * The next token of that user is dated iat > T, which may be the next second.  A row stays for as
  * long as a token may have lived, the longest lifetime that was ever announced here: by the clock,
@@ -27,6 +27,9 @@ struct revocations;
 struct revocations *revocations_open(const char *path, bool create, int64_t lifetime_s,
                                      struct error *error);
 void revocations_close(struct revocations **revocations);
+
+/* From now on several threads may call what adds, and revocations_date.  False: error. */
+bool revocations_share(struct revocations *revocations, struct error *error);
 
 /* All of `user` up to now, those included that are already dated to the next second.  On the disk
  * when it returns true. */

@@ -90,10 +90,7 @@ static const char *const main_steps[] = {
 static const char *const main_statements[STATEMENTS] = {
     [USER_FIND]         = USER "WHERE name = ?1",
     [USER_LIST]         = USER "ORDER BY name",
-    /* By steps in the index, which is read nearly whole for DISTINCT. */
-    [USER_KINDS]        = "WITH RECURSIVE kinds (kind) AS (SELECT min(kind) FROM users UNION ALL"
-                          " SELECT (SELECT min(kind) FROM users u WHERE u.kind > kinds.kind) FROM kinds WHERE kind IS NOT NULL)"
-                          " SELECT kind FROM kinds WHERE kind <> ''",
+    [USER_KINDS]        = "SELECT kind FROM users WHERE kind > ?1 ORDER BY kind LIMIT 1",
     [USER_ADD]          = "INSERT INTO users (name, hash, kind, claims, disabled, created_s, changed_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [USER_SET_HASH]     = "UPDATE users SET hash = ?2, kind = ?3, changed_s = ?4 WHERE name = ?1",
     [USER_REPLACE_HASH] = "UPDATE users SET hash = ?3, kind = ?4, changed_s = ?5 WHERE id = ?1 AND hash = ?2 AND NOT disabled",

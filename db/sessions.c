@@ -304,6 +304,19 @@ static enum db_result read_jtis(struct database *database, enum statement which,
     return result;
 }
 
+/* The other file's disk is nobody else's to wait for. */
+static bool revoke(struct database *database, struct revocations *revocations, const char *user,
+                   const struct jtis *jtis, int64_t now_s, struct error *error)
+{
+    bool is_done;
+
+    database_leave(database);
+    is_done = revocations_add(revocations, user, (const char *const *)jtis->list, jtis->n,
+                              jtis->ends_s, now_s, error);
+    database_enter(database);
+    return is_done;
+}
+
 static bool say(struct database *database, struct error *error)
 {
     return error_set(error, "%s", database_error(database));
@@ -390,8 +403,7 @@ bool sessions_end(struct database *database, struct revocations *revocations, in
     if (write_numbers(database, SESSION_END, id, 0, 0) != DB_OK ||
         read_jtis(database, ACCESS_LIST, id, now_s, &jtis) != DB_OK)
         say(database, error);
-    else if (revocations_add(revocations, NULL, (const char *const *)jtis.list, jtis.n, jtis.ends_s,
-                             now_s, error))
+    else if (revoke(database, revocations, NULL, &jtis, now_s, error))
         is_done =
             write_numbers(database, SESSION_FORGET, id, 0, 0) == DB_OK || say(database, error);
     jtis_free(&jtis);
@@ -408,8 +420,7 @@ bool sessions_end_user(struct database *database, struct revocations *revocation
     if (write_numbers(database, SESSION_END_USER, user->id, 0, 0) != DB_OK ||
         read_jtis(database, ACCESS_LIST_USER, user->id, now_s, &jtis) != DB_OK)
         say(database, error);
-    else if (revocations_add(revocations, user->name, (const char *const *)jtis.list, jtis.n,
-                             jtis.ends_s, now_s, error))
+    else if (revoke(database, revocations, user->name, &jtis, now_s, error))
         is_done = write_numbers(database, SESSION_FORGET_USER, user->id, 0, 0) == DB_OK ||
                   say(database, error);
     jtis_free(&jtis);

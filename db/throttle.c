@@ -173,10 +173,12 @@ static enum db_result get_secret(struct database *database, unsigned char secret
     randombytes_buf(secret, SECRET_BYTES);
     sqlite3_bind_text(add, 1, SECRET, -1, SQLITE_STATIC);
     sqlite3_bind_blob(add, 2, secret, SECRET_BYTES, SQLITE_STATIC);
-    if (database_write(database, add) == DB_FAILED)
-        return DB_FAILED;
-    result = find_secret(database, secret);
-    return result == DB_OK ? DB_OK : DB_FAILED;
+    result = database_begin(database);
+    if (result == DB_OK && database_write(database, add) == DB_FAILED)
+        result = DB_FAILED;
+    if (result == DB_OK && find_secret(database, secret) != DB_OK)
+        result = DB_FAILED;
+    return database_end(database, result);
 }
 
 static enum db_result is_known(struct database *database, const struct throttle_attempt *attempt,

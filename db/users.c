@@ -219,19 +219,26 @@ enum db_result users_delete(struct database *database, const char *name)
     return database_write(database, delete);
 }
 
+/* Step by step through the index, which would be read nearly whole for DISTINCT.  '' is none. */
 enum db_result users_kinds(struct database *database, struct kinds *kinds)
 {
-    sqlite3_stmt *list = database->statements[USER_KINDS];
-    enum db_result result = DB_OK;
-    int code;
+    sqlite3_stmt *next = database->statements[USER_KINDS];
+    const char *last = "";
+    int code = SQLITE_ROW;
 
     kinds->n = 0;
-    while ((code = sqlite3_step(list)) == SQLITE_ROW && kinds->n < KINDS_MAX)
-        snprintf(kinds->texts[kinds->n++], KIND_SIZE, "%s", sqlite3_column_text(list, 0));
-    if (code != SQLITE_ROW && code != SQLITE_DONE)
-        result = database_fail(database);
-    database_reset(list);
-    return result;
+    while (code == SQLITE_ROW && kinds->n < KINDS_MAX) {
+        sqlite3_bind_text(next, 1, last, -1, SQLITE_STATIC);
+        code = sqlite3_step(next);
+        if (code == SQLITE_ROW) {
+            last = kinds->texts[kinds->n++];
+            snprintf(kinds->texts[kinds->n - 1], KIND_SIZE, "%s", sqlite3_column_text(next, 0));
+        } else if (code != SQLITE_DONE) {
+            database_fail(database);
+        }
+        database_reset(next);
+    }
+    return code == SQLITE_ROW || code == SQLITE_DONE ? DB_OK : DB_FAILED;
 }
 
 enum db_result users_list(struct database *database,

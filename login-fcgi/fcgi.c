@@ -88,6 +88,7 @@ struct fcgi {
     size_t late, idle; /* connections dropped, since that was said */
     uint64_t said_ms;
     struct recorder *recorder;
+    struct stores stores; /* all workers' */
     size_t n_workers;
     struct worker workers[];
 };
@@ -334,7 +335,7 @@ static bool worker_start(struct worker *worker, const struct config *config, str
     int failed;
 
     FCGX_InitRequest(&worker->stream, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    if (!stores_open(&worker->stores, config, worker->fcgi->recorder, error))
+    if (!stores_borrow(&worker->stores, &worker->fcgi->stores, config, error))
         return false;
     failed = pthread_create(&worker->thread, NULL, worker_run, worker);
     if (failed)
@@ -424,7 +425,8 @@ static bool start(struct fcgi *fcgi, const struct config *config, struct error *
         return error_set(error, "cannot wait for connections: %s", strerror(errno));
     fcgi->accepts = true;
     fcgi->recorder = recorder_open(config, true, error);
-    if (!fcgi->recorder)
+    if (!fcgi->recorder || !stores_open(&fcgi->stores, config, fcgi->recorder, error) ||
+        !stores_share(&fcgi->stores, error))
         return false;
     for (size_t i = 0; i < fcgi->n_workers; i++)
         if (!worker_start(&fcgi->workers[i], config, error))
@@ -442,7 +444,7 @@ static void join(struct fcgi *fcgi, struct worker *worker)
         drop_late(fcgi, now_ms, now_ms + STOP_GRACE_MS);
         nanosleep(&pause, NULL);
     }
-    stores_close(&worker->stores);
+    stores_return(&worker->stores);
 }
 
 struct fcgi *fcgi_start(int listener, const struct config *config, struct error *error)
@@ -487,6 +489,7 @@ void fcgi_stop(struct fcgi **stopped, bool accept_rest)
     eventfd_write(fcgi->stop, 1);
     for (size_t i = 0; i < fcgi->n_workers; i++)
         join(fcgi, &fcgi->workers[i]);
+    stores_close(&fcgi->stores);
     recorder_close(&fcgi->recorder);
     while ((connection = TAILQ_FIRST(&fcgi->waiting)))
         connection_close(fcgi, connection);

@@ -119,18 +119,23 @@ static bool find_refresh(struct grant *grant, const struct field *field)
 /* Someone else has it, or had it. */
 static void end_reused(struct grant *grant, const struct session *session, int64_t now_s)
 {
+    struct database *database = grant->stores->database;
     struct error error;
+    bool is_done;
 
     note(grant, LOG_LEVEL_WARNING, "refresh", "reused token", session->user);
-    if (sessions_end(grant->stores->database, grant->stores->revocations, session->id, now_s,
-                     &error))
+    database_enter(database);
+    is_done = sessions_end(database, grant->stores->revocations, session->id, now_s, &error);
+    database_leave(database);
+    if (is_done)
         refuse(grant);
     else
         grant_give_up(grant->answer, "cannot end a session", error.text);
 }
 
+/* `why`: of SESSION_FAILED. */
 static void answer_result(struct grant *grant, enum session_result result,
-                          const struct session *session, int64_t now_s)
+                          const struct session *session, int64_t now_s, const char *why)
 {
     switch (result) {
     case SESSION_OK:
@@ -153,7 +158,7 @@ static void answer_result(struct grant *grant, enum session_result result,
         break;
     case SESSION_FAILED:
         note(grant, LOG_LEVEL_INFO, "refresh", "failed", session->user);
-        grant_give_up(grant->answer, "cannot refresh", database_error(grant->stores->database));
+        grant_give_up(grant->answer, "cannot refresh", why);
         break;
     }
 }
@@ -162,7 +167,9 @@ static void use(struct grant *grant, const struct session *session, const struct
                 int64_t now_s)
 {
     const struct session_terms terms = terms_of(grant->service->config);
+    struct database *database = grant->stores->database;
     struct issued issued;
+    struct error error;
     enum session_result result;
     char next[SESSION_REFRESH_SIZE];
 
@@ -170,43 +177,56 @@ static void use(struct grant *grant, const struct session *session, const struct
         note(grant, LOG_LEVEL_INFO, "refresh", "failed", user->name);
         return;
     }
-    result = sessions_refresh(grant->stores->database, grant->refresh, &terms, &issued.token, now_s,
-                              next);
+    database_enter(database);
+    result = sessions_refresh(database, grant->refresh, &terms, &issued.token, now_s, next);
+    error_set(&error, "%s", database_error(database));
+    database_leave(database);
     if (result == SESSION_OK) {
         memcpy(grant->refresh, next, sizeof next);
         answer_grant(grant, &issued, true);
         note(grant, LOG_LEVEL_INFO, "refresh", NULL, user->name);
     } else {
-        answer_result(grant, result, session, now_s);
+        answer_result(grant, result, session, now_s, error.text);
     }
     sodium_memzero(next, sizeof next);
     token_free_text(&issued.text);
 }
 
 /* Before a token is issued for it: most that is refused is refused here. */
+static enum session_result find(struct grant *grant, int64_t now_s, struct session *session,
+                                struct user *user)
+{
+    struct database *database = grant->stores->database;
+    enum session_result result = sessions_find(database, grant->refresh, now_s, session);
+    enum db_result found;
+
+    if (result == SESSION_OK)
+        result = sessions_check(database, grant->refresh, now_s);
+    if (result != SESSION_OK)
+        return result;
+    found = users_find(database, session->user, user);
+    return found == DB_OK ? SESSION_OK : found == DB_NOT_FOUND ? SESSION_REFUSED : SESSION_FAILED;
+}
+
 static void refresh(struct grant *grant)
 {
     struct database *database = grant->stores->database;
     int64_t now_s = clock_wall_s();
     struct session session;
     struct user user;
-    enum session_result result = sessions_find(database, grant->refresh, now_s, &session);
-    enum db_result found;
+    struct error error;
+    enum session_result result;
 
-    if (result == SESSION_OK)
-        result = sessions_check(database, grant->refresh, now_s);
-    if (result != SESSION_OK) {
-        answer_result(grant, result, &session, now_s);
-        session_fini(&session);
-        return;
-    }
-    found = users_find(database, session.user, &user);
-    if (found == DB_OK) {
+    database_enter(database);
+    database_look(database);
+    result = find(grant, now_s, &session, &user);
+    error_set(&error, "%s", database_error(database));
+    database_leave(database);
+    if (result == SESSION_OK) {
         use(grant, &session, &user, now_s);
         user_fini(&user);
     } else {
-        answer_result(grant, found == DB_NOT_FOUND ? SESSION_REFUSED : SESSION_FAILED, &session,
-                      now_s);
+        answer_result(grant, result, &session, now_s, error.text);
     }
     session_fini(&session);
 }
@@ -237,9 +257,12 @@ static void logout(struct grant *grant, bool all)
     int64_t now_s = clock_wall_s();
     struct session session;
     struct error error = {""};
-    enum session_result result = sessions_find(database, grant->refresh, now_s, &session);
-    bool is_done = result == SESSION_REFUSED;
+    enum session_result result;
+    bool is_done;
 
+    database_enter(database);
+    result = sessions_find(database, grant->refresh, now_s, &session);
+    is_done = result == SESSION_REFUSED;
     if (result == SESSION_OK && all)
         result = sessions_check(database, grant->refresh, now_s);
     if (result == SESSION_FAILED)
@@ -248,6 +271,7 @@ static void logout(struct grant *grant, bool all)
         is_done = all && result == SESSION_OK ? end_all(grant, &session, now_s, &error)
                                               : sessions_end(database, grant->stores->revocations,
                                                              session.id, now_s, &error);
+    database_leave(database);
     if (is_done)
         answer_ok(grant->answer);
     else
@@ -276,19 +300,23 @@ bool grant_begin(const struct service *service, struct stores *stores, const str
     bool has_refresh = terms.lifetime_s > 0 && terms.idle_s > 0;
     enum session_result result;
     struct issued issued;
+    struct error error;
 
     if (!issue(&grant, user, &issued)) {
         note(&grant, LOG_LEVEL_INFO, "login", "failed", user->name);
         return true;
     }
+    database_enter(stores->database);
     result = sessions_begin(stores->database, user, client_of(request), &terms, &issued.token,
                             clock_wall_s(), has_refresh ? grant.refresh : NULL);
+    error_set(&error, "%s", database_error(stores->database));
+    database_leave(stores->database);
     if (result == SESSION_OK) {
         note(&grant, LOG_LEVEL_INFO, "login", NULL, user->name);
         answer_grant(&grant, &issued, has_refresh);
     } else if (result == SESSION_FAILED) {
         note(&grant, LOG_LEVEL_INFO, "login", "failed", user->name);
-        grant_give_up(answer, "cannot begin a session", database_error(stores->database));
+        grant_give_up(answer, "cannot begin a session", error.text);
     }
     sodium_memzero(grant.refresh, sizeof grant.refresh);
     token_free_text(&issued.text);

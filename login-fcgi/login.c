@@ -77,6 +77,7 @@ static bool change(const struct attempt *attempt, struct user *user)
             password_hash(setting_of(attempt), attempt->fresh->text, attempt->fresh->bytes, hash);
         turnstile_leave(turnstile);
     }
+    database_enter(database);
     if (is_hashed) {
         result = users_replace_hash(database, user, hash, clock_wall_s());
         error_set(&error, "%s", database_error(database));
@@ -84,6 +85,7 @@ static bool change(const struct attempt *attempt, struct user *user)
     if (result == DB_OK &&
         !sessions_end_user(database, attempt->stores->revocations, user, clock_wall_s(), &error))
         result = DB_FAILED;
+    database_leave(database);
     sodium_memzero(hash, sizeof hash);
     if (result != DB_OK)
         note(attempt, user, NULL, result == DB_FAILED ? "failed" : "changed meanwhile");
@@ -103,6 +105,7 @@ static enum db_result renew(const struct attempt *attempt, struct user *user)
     struct stores *stores = attempt->stores;
     char hash[PASSWORD_HASH_SIZE];
     enum db_result result = DB_OK;
+    struct error error;
     bool is_hashed = false;
 
     if (password_is_ours(setting_of(attempt), user->hash))
@@ -112,12 +115,15 @@ static enum db_result renew(const struct attempt *attempt, struct user *user)
                                   attempt->password->bytes, hash);
         turnstile_leave(stores->turnstile);
     }
+    database_enter(stores->database);
     if (is_hashed)
         result = users_replace_hash(stores->database, user, hash, clock_wall_s());
+    error_set(&error, "%s", database_error(stores->database));
+    database_leave(stores->database);
     sodium_memzero(hash, sizeof hash);
     if (result == DB_FAILED) {
         note(attempt, user, NULL, "failed");
-        grant_give_up(attempt->answer, "cannot renew a hash", database_error(stores->database));
+        grant_give_up(attempt->answer, "cannot renew a hash", error.text);
     }
     return result;
 }
@@ -173,11 +179,30 @@ static enum password_result verify(const struct attempt *attempt, const struct u
     return result;
 }
 
+/* False: we failed, which is answered. */
+static bool settle(const struct attempt *attempt, const struct user *user,
+                   const struct throttle_attempt *throttle, enum throttle_outcome outcome,
+                   const unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES])
+{
+    struct database *database = attempt->stores->database;
+    struct error error;
+    bool is_done;
+
+    database_enter(database);
+    is_done = throttle_settle(database, throttle, outcome, fingerprint, clock_wall_s()) == DB_OK;
+    error_set(&error, "%s", database_error(database));
+    database_leave(database);
+    if (is_done)
+        return true;
+    note(attempt, user, throttle, "failed");
+    grant_give_up(attempt->answer, "cannot count an attempt", error.text);
+    return false;
+}
+
 /* `user` is NULL where there is none of that name. */
 static void decide(const struct attempt *attempt, struct user *user,
                    const struct throttle_attempt *throttle)
 {
-    struct database *database = attempt->stores->database;
     unsigned char fingerprint[PASSWORD_FINGERPRINT_BYTES] = {0};
     bool is_busy;
     enum password_result result = verify(attempt, user, fingerprint, &is_busy);
@@ -185,14 +210,12 @@ static void decide(const struct attempt *attempt, struct user *user,
     enum throttle_outcome outcome = result == PASSWORD_FAILED ? THROTTLE_UNDECIDED
                                     : is_right                ? THROTTLE_RIGHT
                                                               : THROTTLE_WRONG;
-    bool is_settled =
-        throttle_settle(database, throttle, outcome, fingerprint, clock_wall_s()) == DB_OK;
 
-    if (!is_settled || !is_right)
-        note(attempt, user, throttle, is_settled ? reason_of(user, result, is_busy) : "failed");
-    if (!is_settled) {
-        grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
-    } else if (is_busy) {
+    if (!settle(attempt, user, throttle, outcome, fingerprint))
+        return;
+    if (!is_right)
+        note(attempt, user, throttle, reason_of(user, result, is_busy));
+    if (is_busy) {
         answer_unavailable(attempt->answer);
     } else if (result == PASSWORD_FAILED) {
         grant_give_up(attempt->answer, "cannot verify a password",
@@ -211,59 +234,67 @@ static void decide(const struct attempt *attempt, struct user *user,
 static enum throttle_result reserve(const struct attempt *attempt, const struct user *user,
                                     struct throttle_attempt *throttle, unsigned *wait_s)
 {
+    struct database *database = attempt->stores->database;
     const struct timespec pause = {0, 20000000};
     enum throttle_result result;
 
     for (;;) {
-        result = throttle_reserve(attempt->stores->database, attempt->username->text,
-                                  user ? user->id : 0, attempt->client, clock_wall_s(), throttle,
-                                  wait_s);
+        result = throttle_reserve(database, attempt->username->text, user ? user->id : 0,
+                                  attempt->client, clock_wall_s(), throttle, wait_s);
         if (result != THROTTLE_WAIT || *wait_s > 1 ||
             clock_monotonic_ms() >= patience_ends_ms(attempt))
             return result;
+        database_leave(database);
         nanosleep(&pause, NULL);
+        database_enter(database);
     }
 }
 
-static void try(const struct attempt *attempt, struct user *user)
+static enum db_result find(const struct attempt *attempt, struct user *user)
 {
     struct database *database = attempt->stores->database;
-    struct throttle_attempt throttle;
-    unsigned wait_s;
 
-    switch (reserve(attempt, user, &throttle, &wait_s)) {
-    case THROTTLE_PASS:
-        decide(attempt, user, &throttle);
-        break;
-    case THROTTLE_WAIT:
-        note(attempt, user, &throttle, "throttled");
-        refuse_to_guess(attempt, wait_s);
-        break;
-    case THROTTLE_FAILED:
-        note(attempt, user, NULL, "failed");
-        grant_give_up(attempt->answer, "cannot count an attempt", database_error(database));
-        break;
-    }
+    if (users_kinds(database, attempt->kinds) != DB_OK)
+        return DB_FAILED;
+    if (!user_name_is_valid(attempt->username->text, attempt->username->bytes))
+        return DB_NOT_FOUND;
+    return users_find(database, attempt->username->text, user);
 }
 
 static void find_and_try(const struct attempt *attempt)
 {
     struct database *database = attempt->stores->database;
-    enum db_result found = DB_NOT_FOUND;
-    struct user user;
+    enum throttle_result verdict = THROTTLE_FAILED;
+    struct throttle_attempt throttle;
+    struct user found, *user = NULL;
+    const char *failure = "cannot look up a user";
+    enum db_result result;
+    struct error error;
+    unsigned wait_s;
 
-    if (users_kinds(database, attempt->kinds) != DB_OK)
-        found = DB_FAILED;
-    else if (user_name_is_valid(attempt->username->text, attempt->username->bytes))
-        found = users_find(database, attempt->username->text, &user);
-    if (found == DB_OK || found == DB_NOT_FOUND)
-        try(attempt, found == DB_OK ? &user : NULL);
-    else {
-        note(attempt, NULL, NULL, "failed");
-        grant_give_up(attempt->answer, "cannot look up a user", database_error(database));
+    database_enter(database);
+    database_look(database);
+    result = find(attempt, &found);
+    if (result == DB_OK)
+        user = &found;
+    if (result != DB_FAILED) {
+        failure = "cannot count an attempt";
+        verdict = reserve(attempt, user, &throttle, &wait_s);
     }
-    if (found == DB_OK)
-        user_fini(&user);
+    error_set(&error, "%s", database_error(database));
+    database_leave(database);
+
+    if (verdict == THROTTLE_PASS) {
+        decide(attempt, user, &throttle);
+    } else if (verdict == THROTTLE_WAIT) {
+        note(attempt, user, &throttle, "throttled");
+        refuse_to_guess(attempt, wait_s);
+    } else {
+        note(attempt, user, NULL, "failed");
+        grant_give_up(attempt->answer, failure, error.text);
+    }
+    if (user)
+        user_fini(user);
 }
 
 static void answer_with(const struct service *service, struct stores *stores,

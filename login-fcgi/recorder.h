@@ -6,10 +6,10 @@
 
 /*
  * What happened, told to the log at once and to the audit a little later: nobody waits for the
- * audit's disk, so that time does not tell one refusal from another; a crash loses of the audit, not
- * of the log, what was gathered in the last 10 ms.  What cannot be written, or is
- * more than AUDIT_MOST_AT_ONCE at a time, is counted; how many that were is said in the log, once a
- * minute at most, and stands in the audit as soon as it can be written again.
+ * audit's disk, so that time does not tell one refusal from another; a crash loses of the audit,
+ * not of the log, what was gathered in the last 10 ms.  What cannot be written, or is more than
+ * AUDIT_MOST_AT_ONCE at a time, is counted; how many that were is said in the log, once a minute at
+ * most, and stands in the audit as soon as it can be written again.
  */
 struct recorder;
 

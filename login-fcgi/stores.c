@@ -40,3 +40,22 @@ void stores_close(struct stores *stores)
     revocations_close(&stores->revocations);
     database_close(&stores->database);
 }
+
+bool stores_share(struct stores *shared, struct error *error)
+{
+    return database_share(shared->database, error) && revocations_share(shared->revocations, error);
+}
+
+bool stores_borrow(struct stores *stores, const struct stores *shared, const struct config *config,
+                   struct error *error)
+{
+    *stores = *shared;
+    stores->turnstile = open_turnstile(config, error);
+    return stores->turnstile;
+}
+
+void stores_return(struct stores *stores)
+{
+    turnstile_close(&stores->turnstile);
+    *stores = (struct stores){0};
+}

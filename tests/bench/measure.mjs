@@ -92,7 +92,7 @@ const whole = {
         login: ['posts --clients 8 --path /login --status 200', ['login', 'hashes']],
         login_early: ['posts --clients 16 --path /login --status 400', logins],
         login_throttled: ['posts --clients 16 --path /login --status 429', logins],
-        login_refresh: ['posts --clients 64 --path /token --status 200', logins],
+        login_refresh: ['posts --clients 256 --path /token --status 200', logins],
     },
 };
 const quick = {
@@ -169,7 +169,7 @@ function key(count = 1) {
     return path.join(keys, fs.readdirSync(keys).find((name) => name.endsWith('.jwk')));
 }
 
-/* Users enough that none has too many sessions; access tokens end soon, of which a session may have so many. */
+/* Users and sessions enough that none has too many: access tokens end soon, of which a session may have so many at a time. */
 const users = Array.from({ length: 64 }, (_, i) => `user${i}`), password = 'correct horse';
 function loginInstance() {
     if (made.has('login')) return made.get('login');
@@ -195,10 +195,12 @@ const forms = {
             if (i > 100) throw new Error('nobody is throttled');
         return [wrong('again')];
     },
-    login_refresh: () => Promise.all(users.map(async (username) => {
-        const { refresh_token } = await (await posted('/login', { username, password })).json();
-        return new URLSearchParams({ grant_type: 'refresh_token', refresh_token });
-    })),
+    async login_refresh() {
+        const sessions = [];
+        for (let i = 0; i < 4; i++)
+            sessions.push(...await Promise.all(users.map(async (username) => (await posted('/login', { username, password })).json())));
+        return sessions.map(({ refresh_token }) => new URLSearchParams({ grant_type: 'refresh_token', refresh_token }));
+    },
 };
 
 const running = new Set();
