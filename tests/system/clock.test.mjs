@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { io } from 'socket.io-client';
-import { freePort, must, next, program, start, until } from '../lib.mjs';
+import { freePort, must, program, start, until, within } from '../lib.mjs';
 import { fastcgiAsk, fastcgiRequest } from './fastcgi.mjs';
 import { checkAnswer, loginInstance } from './login.mjs';
 
@@ -41,10 +41,9 @@ async function setUp(t) {
 async function admission(t, url, token) {
     const socket = io(url, { transports: ['websocket'], forceNew: true, reconnection: false, auth: { token } });
     t.after(() => socket.disconnect());
-    const outcome = await Promise.race([next(socket, 'connect').then(() => 'in'),
-        next(socket, 'connect_error').then(([error]) => error.data?.code ?? error.message)]);
-    socket.disconnect();
-    return outcome;
+    return within(new Promise((resolve) => {
+        socket.once('connect', () => resolve('in')).once('connect_error', (error) => resolve(error.data?.code ?? error.message));
+    }), 'an answer to CONNECT').finally(() => socket.disconnect());
 }
 
 test('the clock that is set is the services\' clock', async (t) => {

@@ -122,7 +122,8 @@ test('an audit that cannot be written is said, and the act is done', (t) => {
     assert.equal(sallyport(made, ['audit', 'tail']).status, 1);
 });
 
-/* Each command with words that succeed, of ann, bob and the key k2, in an order in which they do. */
+/* Each command with words that succeed, of ann, bob and the key k2, in an order in which they do; `hash bench` is
+ * tried with the imports. */
 const succeeds = `init --dir DIR/another
     user add eve --password-stdin | user list | user show ann | user set ann a=b | user roles ann +admin | user passwd ann --password-stdin
     user disable ann | user enable ann | user delete bob
@@ -131,7 +132,7 @@ const succeeds = `init --dir DIR/another
     throttle list | throttle clear | audit tail | audit search | audit prune --older-than 1d
     db check | db backup DIR/copy | db migrate
     key generate --name k2 | key import SECRET --algorithm HS256 --name k3 | key activate k2 | key retire k3 --force | key list | key show k2
-    hash memory | hash bench | config show | config show login.threads`.split(/[|\n]/).map((line) => line.trim().split(' '));
+    hash memory | config show | config show login.threads`.split(/[|\n]/).map((line) => line.trim().split(' '));
 
 /* What nobody or nothing of that name is, and what is there already. */
 const unknown = `user show no | user set no a=b | user roles no +x | user passwd no --password-stdin | user disable no | user enable no | user delete no
@@ -155,25 +156,26 @@ test('every command exits with 0, 1, 2, 3 or 4 as is said, and what it prints is
         if (status > 0) assert.match(done.stderr, /^sallyport: /, line.join(' '));
         return done;
     };
-    const begins = (line) => verbs().find((verb) => line.join(' ').startsWith(verb));
-    assert.deepEqual(verbs().filter((verb) => !succeeds.some((line) => begins(line) === verb)), [], 'commands that are not tried');
+    const all = verbs();
+    const begins = (line) => all.find((verb) => line.join(' ').startsWith(verb));
+    assert.deepEqual(all.filter((verb) => !succeeds.some((line) => begins(line) === verb)), ['hash bench'], 'commands that are not tried');
 
     for (const line of succeeds) {
-        const takes = (option) => must(program('sallyport'), [...begins(line).split(' '), '--help']).includes(option);
-        const { stdout } = exits(0, line, takes('--json') ? ['--json'] : []);
-        if (takes('--json')) JSON.parse(stdout);
+        const asJson = must(program('sallyport'), [...begins(line).split(' '), '--help']).includes('--json');
+        const { stdout } = exits(0, line, asJson ? ['--json'] : []);
+        if (asJson) JSON.parse(stdout);
         else if (line[0] === 'export') stdout.trim().split('\n').forEach(JSON.parse);
         else assert.equal(stdout, '', `${line.join(' ')} prints`);
     }
     for (const line of unknown) exits(3, line);
     for (const line of there) exits(4, line);
-    for (const verb of verbs()) assert.equal(sallyport(made, [...verb.split(' '), '--bogus']).status, 2, verb);
+    for (const verb of all) assert.equal(sallyport(made, [...verb.split(' '), '--bogus']).status, 2, verb);
 
     /* With databases and keys that are none nothing can be done, but for what needs none and for new keys. */
     for (const name of ['sallyport.db', 'audit.db', 'revocations.db']) fs.writeFileSync(path.join(made.dir, name), 'no database\n');
     const keys = path.join(made.dir, 'keys');
     for (const name of fs.readdirSync(keys)) if (name.endsWith('.jwk')) fs.writeFileSync(path.join(keys, name), 'no key\n');
     for (const line of succeeds)
-        if (!['init', 'config', 'hash bench', 'key generate', 'key import'].some((verb) => begins(line).startsWith(verb)))
+        if (!['init', 'config', 'key generate', 'key import'].some((verb) => begins(line).startsWith(verb)))
             exits(1, line);
 });
