@@ -73,6 +73,7 @@ struct compiler {
     /* The rule being read: */
     const char *moment;      /* its word; NULL in `on` */
     unsigned place;          /* one of IN_… */
+    bool is_any_event;       /* `on "*"`: the client alone chooses its name */
     bool is_in_guard;        /* inside a `require`, */
     bool is_in_room;         /* inside a `$count(…)` or `$members(…)` */
     bool is_in_set;          /* inside a `set` */

@@ -192,6 +192,7 @@ static bool read_on(struct compiler *c, const char *at)
         return false;
     c->place = IN_ON;
     c->moment = NULL;
+    c->is_any_event = span_is(name, "*");
     if (name.length > 0 && name.at[name.length - 1] == '*') {
         name.length--;
         return read_rule(c, at, prefix_trigger(c, name));

@@ -296,6 +296,7 @@ static bool read_dollar(struct builder *b, struct lexer *l, enum piece_context c
     const char *at = l->at++;
     struct piece piece = {.context = (uint8_t)context};
     const struct value_row *row;
+    unsigned traits;
     struct span name;
 
     if (l->at < l->end && *l->at >= '0' && *l->at <= '9')
@@ -322,7 +323,10 @@ static bool read_dollar(struct builder *b, struct lexer *l, enum piece_context c
         return false;
     if (!check_no_members(l, at, context))
         return false;
-    return put_value(b, piece, row->traits);
+    traits = row->traits;
+    if (row->op == PIECE_EVENT && !b->compiler->is_any_event)
+        traits &= ~FROM_CLIENT; /* the rule has named it, or how it begins */
+    return put_value(b, piece, traits);
 }
 
 /* What a string says, with its values. */
