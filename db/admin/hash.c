@@ -20,10 +20,10 @@
 #define ONE_S 0.2 /* how long each is measured, by one thread */
 #define ALL_S 0.5 /* and by one a core */
 
-/* What sallyport-login takes beside its hashes: its libraries, the audit, login.connections and
- * what the kernel keeps for it; and for a thread, of which each has two databases open. */
-#define BASE_BYTES   ((size_t)32 << 20)
-#define THREAD_BYTES ((size_t)6 << 20)
+/* What sallyport-login takes beside its hashes: libraries, databases, the audit, login.connections
+ * and what the kernel keeps for it; and what one of its threads does. */
+#define BASE_BYTES   ((size_t)48 << 20)
+#define THREAD_BYTES ((size_t)1 << 20)
 
 static const struct candidate {
     unsigned memory_mib, passes;
