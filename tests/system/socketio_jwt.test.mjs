@@ -146,8 +146,8 @@ test('two steps: whatever is wrong with a token, the client sees the same', asyn
 
 test('two steps: a good token, none in time, and a refusal that nobody acknowledges', async (t) => {
     const at = await servers(t, { timeout: delay_ms, callback: delay_ms }, 'later');
-    for (const version of both)
-        for (const url of [at.theirs, at.ours]) {
+    for (const version of Object.keys(clients))
+        for (const url of both.includes(version) ? [at.theirs, at.ours] : [at.ours]) {
             assert.deepEqual(await seen(t, url, version, {}, 2, show({ token: at.sign() })), [['connect'], ['authenticated']]);
             for (const [act, ends] of [[show(undefined), 2], [show({ token: 'x' }, () => {}), 3]]) {
                 const began = Date.now();
