@@ -37,10 +37,13 @@ before(() => {
 });
 const ca = (name = 'ca') => path.join(pki, `${name}.pem`);
 
+/* By way of PEM: node 20 locks a key object while it exports it as a JWK, and waits for ever when just
+   then it collects what had generated that object. */
 function newKey(kid, alg = 'ES256') {
-    const pair = alg === 'ES256' ? crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' })
-        : crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
-    return { kid, alg, private: pair.privateKey, public: pair.publicKey, jwk: { ...pair.publicKey.export({ format: 'jwk' }), kid, alg, use: 'sig' } };
+    const { privateKey } = crypto.generateKeyPairSync(alg === 'ES256' ? 'ec' : 'rsa', { namedCurve: 'P-256', modulusLength: 2048,
+        publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
+    const own = crypto.createPrivateKey(privateKey), open = crypto.createPublicKey(privateKey);
+    return { kid, alg, private: own, public: open, jwk: { ...open.export({ format: 'jwk' }), kid, alg, use: 'sig' } };
 }
 
 const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
