@@ -1,6 +1,7 @@
 /*
- * Log lines: formatted, made harmless, bounded, and handed to stderr in one write, so that lines
- * of several threads or processes never mix.  What is worth a line is for others to decide.
+ * Log lines: formatted, made harmless, bounded, and handed to stderr whole, one or several of a
+ * thread's in one write, so that those of several threads or processes never mix.  What is worth a
+ * line is for others to decide.
  */
 #include "common/log.h"
 
@@ -30,6 +31,9 @@ struct line {
     char bytes[LINE_BYTES];
     size_t used;
 };
+
+static _Thread_local bool is_gathering;
+static _Thread_local struct line gathered; /* whole lines */
 
 /* sd-daemon(3): syslog's numbers. */
 static int journal_priority(enum log_level level)
@@ -61,12 +65,23 @@ static bool line_add(struct line *line, const char *bytes, size_t n)
     return true;
 }
 
+static size_t plain_length(const char *text, size_t most)
+{
+    size_t n = 0;
+
+    while (n < most && text[n] >= 0x20 && text[n] < 0x7f)
+        n++;
+    return n;
+}
+
 static bool line_add_escaped(struct line *line, const char *text)
 {
     for (size_t n; *text; text += n) {
         char escape[5];
 
-        n = log_printable_length(text);
+        n = plain_length(text, LINE_BYTES - strlen(CUT) - 1 - line->used);
+        if (!n)
+            n = log_printable_length(text);
         if (n) {
             if (!line_add(line, text, n))
                 return false;
@@ -82,9 +97,24 @@ static bool line_add_escaped(struct line *line, const char *text)
 
 static void line_write(struct line *line)
 {
-    line->bytes[line->used++] = '\n';
-    while (write(STDERR_FILENO, line->bytes, line->used) < 0 && errno == EINTR)
+    while (line->used && write(STDERR_FILENO, line->bytes, line->used) < 0 && errno == EINTR)
         ;
+    line->used = 0;
+}
+
+static void line_end(struct line *line, enum log_level level)
+{
+    line->bytes[line->used++] = '\n';
+    if (gathered.used + line->used > LINE_BYTES)
+        line_write(&gathered);
+    if (!is_gathering) {
+        line_write(line);
+        return;
+    }
+    memcpy(gathered.bytes + gathered.used, line->bytes, line->used);
+    gathered.used += line->used;
+    if (level <= LOG_LEVEL_WARNING)
+        line_write(&gathered);
 }
 
 /* RFC 3629, with U+0080 to U+009F, overlong forms and surrogates left out. */
@@ -110,6 +140,16 @@ void log_open(const char *program)
     assert(strlen(program) < 64);
     program_name = program;
     to_journal = stderr_is_the_journal();
+}
+
+void log_gather(void)
+{
+    is_gathering = true;
+}
+
+void log_flush(void)
+{
+    line_write(&gathered);
 }
 
 void log_set_level(enum log_level level)
@@ -151,7 +191,7 @@ __attribute__((format(printf, 4, 0))) static void write_log(enum log_level level
     }
     line.bytes[line.used] = '\0';
     if (!to_journal || n == 0 || !daemon_journal(journal_priority(level), line.bytes, fields, n))
-        line_write(&line);
+        line_end(&line, level);
     errno = saved_errno;
 }
 

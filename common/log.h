@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 /*
- * Log lines on stderr, one write each, `program: text`.  Under systemd (JOURNAL_STREAM names our
+ * Log lines on stderr, `program: text`, each in one write.  Under systemd (JOURNAL_STREAM names our
  * stderr) a line begins with the journal's `<priority>` instead.  Control characters, invalid
  * UTF-8 and newlines in the finished line are escaped as \xNN, so a peer's bytes can be passed
  * with %s.  No token, password or key is ever passed here.  Thread-safe.
@@ -16,6 +16,13 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 /* `program` must outlive the process.  The level starts as INFO. */
 void log_open(const char *program);
 void log_set_level(enum log_level level);
+
+/*
+ * From here on this thread's lines wait for each other and are written together: by log_flush, with
+ * the first warning or error, or when they are many.  It must not rest before it has flushed.
+ */
+void log_gather(void);
+void log_flush(void);
 
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -71,12 +71,14 @@ static void flush_touched(struct worker *worker)
 
 static void end_turn(struct worker *worker)
 {
+    log_flush(); /* what a client hears of stands in the log */
     flush_touched(worker);
     http_run_pending(worker->http);
     flush_touched(worker); /* what was opened just now */
     http_reap(worker->http);
     session_reap(worker);
     sockets_reap(worker);
+    log_flush();
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -160,10 +162,12 @@ static void *run(void *argument)
 
     worker->now_ms = clock_monotonic_ms();
     worker->woke_ns = clock_monotonic_ns();
+    log_gather();
     while (!is_finished(worker))
         worker_turn(worker, MAX_WAIT_MS);
     end_turn(worker);
     http_stop(&worker->http);
+    log_flush();
     return NULL;
 }
 

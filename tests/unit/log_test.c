@@ -102,6 +102,44 @@ static void a_peers_bytes_are_escaped(void **state)
     }
 }
 
+static void *gather(void *argument)
+{
+    char text[3000];
+
+    (void)argument;
+    log_gather();
+    log_info("one");
+    log_info("two");
+    assert_string_equal(one_write(), "");
+    log_flush();
+    assert_string_equal(one_write(), "test: one\ntest: two\n");
+    log_flush();
+    assert_string_equal(one_write(), "");
+    log_info("before");
+    log_warning("at once");
+    assert_string_equal(one_write(), "test: before\ntest: at once\n");
+    memset(text, 'a', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    log_info("%s", text);
+    log_info("%s", text);
+    assert_int_equal(strlen(one_write()), sizeof "test: \n" - 1 + strlen(text));
+    assert_string_equal(one_write(), "");
+    log_flush();
+    assert_int_equal(strlen(one_write()), sizeof "test: \n" - 1 + strlen(text));
+    return NULL;
+}
+
+static void a_thread_that_gathers_writes_whole_lines_together(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, gather, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    log_info("another thread does not");
+    assert_string_equal(one_write(), "test: another thread does not\n");
+}
+
 static void a_long_line_is_cut_and_still_one_write(void **state)
 {
     char text[10000];
@@ -220,6 +258,7 @@ int main(void)
         TEST(a_line_bears_the_programs_name),
         TEST(the_level_decides_what_is_written),
         TEST(a_peers_bytes_are_escaped),
+        TEST(a_thread_that_gathers_writes_whole_lines_together),
         TEST(a_long_line_is_cut_and_still_one_write),
         TEST(the_cut_falls_between_characters),
         TEST(under_the_journal_a_line_begins_with_its_priority),
