@@ -24,6 +24,7 @@
 #define MAX_NAME_BYTES     255           /* of `sub` and `jti` */
 #define LAST_SECOND        253402300799L /* the end of the year 9999 */
 #define ID_BYTES           16
+#define INTEGER_DIGITS     18
 #define DECODED_MAX_BYTES  (TOKEN_MAX_BYTES / 4 * 3)
 #define ENCODED_BYTES(raw) (((raw)*4 + 2) / 3)
 
@@ -133,13 +134,66 @@ static bool depth_is_bounded(const char *json, size_t bytes)
     return true;
 }
 
+/* Printable ASCII without escapes. */
+static bool take_plain_string(const char **at, const char *end, struct segment *string)
+{
+    if (*at == end || **at != '"')
+        return false;
+    string->text = ++*at;
+    while (*at < end && **at >= ' ' && **at < 0x7f && **at != '"' && **at != '\\')
+        ++*at;
+    string->bytes = (size_t)(*at - string->text);
+    return *at < end && *(*at)++ == '"';
+}
+
+/* Such a string, or a positive integer that fits in any case. */
+static json_t *take_plain_value(const char **at, const char *end)
+{
+    struct segment string;
+    json_int_t number = 0;
+    const char *first = *at;
+
+    if (first < end && *first == '"')
+        return take_plain_string(at, end, &string) ? json_stringn_nocheck(string.text, string.bytes)
+                                                   : NULL;
+    for (; *at < end && **at >= '0' && **at <= '9' && *at - first < INTEGER_DIGITS; ++*at)
+        number = 10 * number + (**at - '0');
+    return *at > first && *first != '0' ? json_integer(number) : NULL;
+}
+
+/*
+ * What most tokens hold, without jansson's lexer: one flat object of such names and values, written
+ * without white space.  NULL: there is something else in it, or a name twice, and jansson is to
+ * judge.
+ */
+static json_t *parse_plain(const char *at, const char *end)
+{
+    json_t *object = json_object(), *value;
+    struct segment name;
+    char before = '{';
+
+    while (at < end && *at == before) {
+        at++;
+        before = ',';
+        if (!take_plain_string(&at, end, &name) || at == end || *at++ != ':' ||
+            json_object_getn(object, name.text, name.bytes) ||
+            !(value = take_plain_value(&at, end)) ||
+            json_object_setn_new_nocheck(object, name.text, name.bytes, value) != 0)
+            break;
+        if (end - at == 1 && *at == '}')
+            return object;
+    }
+    json_decref(object);
+    return NULL;
+}
+
 /* An object in which no name stands twice, at any depth, and no string holds a NUL; or NULL.  One
  * that follows a number jansson would pass over. */
 static json_t *parse_object(const char *json, size_t bytes)
 {
-    json_t *parsed = NULL;
+    json_t *parsed = parse_plain(json, json + bytes);
 
-    if (!memchr(json, '\0', bytes) && depth_is_bounded(json, bytes))
+    if (!parsed && !memchr(json, '\0', bytes) && depth_is_bounded(json, bytes))
         parsed = json_loadb(json, bytes, JSON_REJECT_DUPLICATES, NULL);
     if (json_is_object(parsed))
         return parsed;

@@ -54,15 +54,19 @@ static size_t mac(const char *text, size_t bytes, char *encoded, size_t size)
 static void demand_right(const char *text, size_t bytes, const struct token *token)
 {
     const char *dot = memrchr(text, '.', bytes);
-    json_t *claims = json_loads(token->payload, 0, NULL);
+    json_t *claims = json_loads(token->payload, JSON_REJECT_DUPLICATES, NULL);
     const char *issuer = json_string_value(json_object_get(claims, "iss"));
+    const char *user = json_string_value(json_object_get(claims, "sub"));
+    const char *id = json_string_value(json_object_get(claims, "jti"));
     char encoded[sodium_base64_ENCODED_LEN(MAC_BYTES, BASE64URL)];
     size_t length = mac(text, (size_t)(dot - text), encoded, sizeof encoded);
 
     assert((size_t)(text + bytes - (dot + 1)) == length && memcmp(dot + 1, encoded, length) == 0);
     assert(bytes <= TOKEN_MAX_BYTES && strlen(token->payload) == token->payload_bytes);
     assert(token->expires_s > NOW_S && token->issued_s <= NOW_S);
-    assert(token->user[0] && token->id[0] && strcmp(issuer, policy.issuer) == 0);
+    assert(user[0] && strcmp(user, token->user) == 0 && id[0] && strcmp(id, token->id) == 0);
+    assert(token->expires_s == json_integer_value(json_object_get(claims, "exp")));
+    assert(strcmp(issuer, policy.issuer) == 0);
     json_decref(claims);
 }
 
