@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import path from 'node:path';
 import test from 'node:test';
-import { instance, tree, until, within } from '../lib.mjs';
+import { instance, next, tree, until, within } from '../lib.mjs';
+import { open, versions } from './stock.mjs';
 
 const rules = `
 namespace "/" {
@@ -59,6 +60,40 @@ test('the same with the real client, 16 of them', async (t) => {
     const all = Array.from({ length: events }, (_, event) => event);
     clients.forEach((client, i) => client.got.forEach((got, sender) =>
         assert.deepEqual(got, all, `what client ${i} has of sender ${sender}`)));
+});
+
+/* They say something all the while, from the first word by polling on, until all of them have a WebSocket. */
+test('while clients of all versions change to their WebSocket nothing is lost, doubled or out of order', async (t) => {
+    const sp = await instance(t, { rules, settings, login: false });
+    const names = [...Object.keys(versions), ...Object.keys(versions), '4.8', '4.8'];
+    const clients = names.map((version) => open(t, sp.url, version, undefined, { transports: ['polling', 'websocket'] }));
+    const transportOf = (client) => client.io.engine.transport.name;
+    let isOver = false;
+    t.after(() => { isOver = true; });
+    const speaks = async (client, sender) => {
+        await next(client, 'connect');
+        assert.equal(transportOf(client), 'polling');
+        for (let event = 0; !isOver; event++) {
+            client.emit('say', sender, event);
+            await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+        await within(new Promise((resolve) => client.emit('sync', resolve)), 'an answer');
+    };
+
+    for (const client of clients) {
+        client.got = clients.map(() => []);
+        client.on('say', (sender, event) => client.got[sender].push(event));
+    }
+    const spoken = Promise.all(clients.map(speaks));
+    await Promise.race([spoken, until(() => clients.every((client) => transportOf(client) === 'websocket'), 'all to have changed')]);
+    isOver = true;
+    await spoken;
+    await Promise.all(clients.map((client) => within(new Promise((resolve) => client.emit('sync', resolve)), 'an answer')));
+    clients.forEach((client, i) => client.got.forEach((got, sender) => {
+        assert.equal(got.at(-1), clients[0].got[sender].at(-1), `the end of what ${names[i]} has of ${names[sender]}`);
+        assert.deepEqual(got, Array.from(got, (_, n) => got[0] + n), `what ${names[i]} has of ${names[sender]}`);
+        if (i === sender) assert.equal(got[0], 0);
+    }));
 });
 
 test('who was told of an answer finds that everybody else was told before', async (t) => {
