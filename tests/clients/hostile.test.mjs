@@ -27,9 +27,12 @@ test('rooms without a limit: more than a short number counts', async (t) => {
 
     assert.equal(await raw.status(), 101);
     raw.send('40');
-    for (let i = 0; i < 33000; i++) raw.send(`42["join",${i}]`);
-    raw.send('421["say"]');
-    while (await raw.receive() !== '431[true]');
+    for (let i = 1; i <= 33000; i++) {
+        raw.send(`42["join",${i}]`);
+        if (i % 1000) continue;
+        raw.send('421["say"]');
+        while (await raw.receive() !== '431[true]');
+    }
 });
 
 test('whoever only comes and goes is closed', async (t) => {
