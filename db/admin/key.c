@@ -153,13 +153,10 @@ static bool find_last_end(const struct config *config, int64_t *end_s, struct er
     return is_known;
 }
 
-static void list_key(struct columns *columns, json_t *list, const struct key *key, bool signs,
-                     int64_t end_s)
+static void add_row(struct columns *columns, const struct key *key, bool signs, int64_t end_s)
 {
-    const char *algorithm = key_algorithm_name(key->algorithm);
-
     columns_add(columns, key->id);
-    columns_add(columns, algorithm);
+    columns_add(columns, key_algorithm_name(key->algorithm));
     columns_add(columns, signs ? "signs and verifies" : "verifies");
     if (signs)
         columns_add(columns, "it is signing");
@@ -167,30 +164,38 @@ static void list_key(struct columns *columns, json_t *list, const struct key *ke
         columns_add(columns, "unknown");
     else
         columns_add_time(columns, end_s);
-    json_array_append_new(list,
-                          json_pack("{s:s, s:s, s:b, s:o}", "kid", key->id, "alg", algorithm,
-                                    "signing", signs, "tokens_until",
-                                    signs || end_s == NEVER ? json_null() : json_integer(end_s)));
+}
+
+static json_t *key_json(const struct key *key, bool signs, int64_t end_s)
+{
+    return json_pack("{s:s, s:s, s:b, s:o}", "kid", key->id, "alg",
+                     key_algorithm_name(key->algorithm), "signing", signs, "tokens_until",
+                     signs || end_s == NEVER ? json_null() : json_integer(end_s));
 }
 
 static void print_list(const struct request *request, const struct config *config,
                        const struct keyring *keyring, const char *signing)
 {
     struct columns columns = COLUMNS("KEY", "ALGORITHM", "USE", "TOKENS UNTIL");
-    json_t *list = json_array();
+    json_t *list = request_has(request, OPTION_JSON) ? json_array() : NULL;
     const struct key *key;
     struct error error;
-    int64_t end_s = 0;
-    bool is_known = find_last_end(config, &end_s, &error);
+    int64_t last_s = 0;
+    bool is_known = find_last_end(config, &last_s, &error);
 
-    for (size_t i = 0; (key = keyring_at(keyring, i)) != NULL; i++)
-        list_key(&columns, list, key, strcmp(key->id, signing) == 0,
-                 is_known && keyring_can_sign(config->keys, key) ? end_s : NEVER);
-    if (request_has(request, OPTION_JSON))
-        command_print_json(json_incref(list));
+    for (size_t i = 0; (key = keyring_at(keyring, i)) != NULL; i++) {
+        bool signs = strcmp(key->id, signing) == 0;
+        int64_t end_s = is_known && keyring_can_sign(config->keys, key) ? last_s : NEVER;
+
+        if (list)
+            json_array_append_new(list, key_json(key, signs, end_s));
+        else
+            add_row(&columns, key, signs, end_s);
+    }
+    if (list)
+        command_print_json(list);
     else
         columns_print(&columns);
-    json_decref(list);
 }
 
 static enum command_status key_list_command(const struct request *request)
