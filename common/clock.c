@@ -36,6 +36,13 @@ uint64_t clock_monotonic_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+struct timespec clock_in_ms(unsigned ms)
+{
+    uint64_t then_ns = clock_monotonic_ns() + (uint64_t)ms * 1000000;
+
+    return (struct timespec){(time_t)(then_ns / 1000000000), (long)(then_ns % 1000000000)};
+}
+
 int64_t clock_wall_s(void)
 {
     if (atomic_load(&frozen))

@@ -2,12 +2,16 @@
 #define COMMON_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 /* Milliseconds that never step: for timeouts and intervals. */
 uint64_t clock_monotonic_ms(void);
 
 /* The same in nanoseconds, for measuring; never frozen. */
 uint64_t clock_monotonic_ns(void);
+
+/* So long from now by CLOCK_MONOTONIC, as pthread_cond_clockwait wants it; never frozen. */
+struct timespec clock_in_ms(unsigned ms);
 
 /* Seconds since 1970, which may step: for `exp`, `iat` and what people read. */
 int64_t clock_wall_s(void);

@@ -138,7 +138,8 @@ static const char *const main_statements[STATEMENTS] = {
                         " ORDER BY ticket_s > ?3, failures, last_s"
                         " LIMIT (SELECT CASE WHEN count(*) > ?1 THEN count(*) - ?2 ELSE 0 END FROM throttle))",
     [NETWORK_FIND]    = "SELECT last_s FROM known_networks WHERE user_id = ?1 AND network = ?2",
-    [NETWORK_SET]     = "INSERT OR REPLACE INTO known_networks VALUES (?1, ?2, ?3)",
+    /* To the hour is near enough. */
+    [NETWORK_SET]     = "INSERT INTO known_networks VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET last_s = ?3 WHERE abs(last_s - ?3) >= 3600",
     [NETWORK_TRIM]    = "DELETE FROM known_networks WHERE user_id = ?1 AND network NOT IN"
                         " (SELECT network FROM known_networks WHERE user_id = ?1 ORDER BY last_s DESC LIMIT ?2)",
 };

@@ -210,7 +210,7 @@ static enum db_result make_known(struct database *database, const struct throttl
     sqlite3_bind_int64(set, 3, now_s);
     result = database_write(database, set);
     if (result != DB_OK)
-        return result;
+        return result == DB_NOT_FOUND ? DB_OK : result;
     sqlite3_bind_int64(trim, 1, attempt->user_id);
     sqlite3_bind_int64(trim, 2, KNOWN_NETWORKS);
     result = database_write(database, trim);

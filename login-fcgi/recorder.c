@@ -12,12 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define SAY_EVERY_MS 60000
 
 /* Events are gathered for so long, or until they are so many: a commit costs as much as ten. */
-#define GATHER_NS   10000000
+#define GATHER_MS   10
 #define GATHER_MOST (AUDIT_MOST_AT_ONCE / 4)
 
 /* An event with what it points to. */
@@ -141,10 +140,7 @@ static void gather(struct recorder *recorder)
 
     while (!recorder->stops && recorder->filling->n == 0)
         pthread_cond_wait(&recorder->wake, &recorder->lock);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_nsec += GATHER_NS;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
+    end = clock_in_ms(GATHER_MS);
     while (!recorder->stops && recorder->filling->n < GATHER_MOST && code == 0)
         code = pthread_cond_clockwait(&recorder->wake, &recorder->lock, CLOCK_MONOTONIC, &end);
 }

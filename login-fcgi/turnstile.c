@@ -1,6 +1,8 @@
 /*
  * Open file description locks (fcntl(2)), one descriptor a thread: those of a process would not
- * keep its threads apart.  Bytes 0 to places - 1 are the places, those after them the queue.
+ * keep its threads apart.  Bytes 0 to places - 1 are the places, those after them the queue.  The
+ * kernel could wake who waits for one byte, not for any of several: so the threads of a process
+ * wake one another, and for other processes' sake look now and then.
  */
 #include "login-fcgi/turnstile.h"
 
@@ -10,13 +12,17 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define QUEUE_PER_PLACE 8
+#define LOOK_EVERY_MS   5
+
+static pthread_mutex_t wait_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t one_left = PTHREAD_COND_INITIALIZER;
 
 struct turnstile {
     int fd;
@@ -47,12 +53,17 @@ static off_t take_one(const struct turnstile *turnstile, size_t first, size_t n)
 
 static void wait_in_queue(struct turnstile *turnstile, uint64_t until_ms)
 {
-    const struct timespec pause = {0, 500000};
+    struct timespec next;
 
-    while (turnstile->held < 0 && clock_monotonic_ms() < until_ms) {
-        nanosleep(&pause, NULL);
+    pthread_mutex_lock(&wait_lock);
+    for (;;) {
         turnstile->held = take_one(turnstile, 0, turnstile->places);
+        if (turnstile->held >= 0 || clock_monotonic_ms() >= until_ms)
+            break;
+        next = clock_in_ms(LOOK_EVERY_MS);
+        pthread_cond_clockwait(&one_left, &wait_lock, CLOCK_MONOTONIC, &next);
     }
+    pthread_mutex_unlock(&wait_lock);
 }
 
 struct turnstile *turnstile_open(const char *path, size_t places, struct error *error)
@@ -100,4 +111,7 @@ void turnstile_leave(struct turnstile *turnstile)
     assert(turnstile->held >= 0);
     lock(turnstile, turnstile->held, F_UNLCK);
     turnstile->held = -1;
+    pthread_mutex_lock(&wait_lock);
+    pthread_cond_signal(&one_left);
+    pthread_mutex_unlock(&wait_lock);
 }
