@@ -31,7 +31,7 @@ for (const transport of ['websocket', 'polling']) {
 
 test('the grace is waited for', async (t) => {
     const sp = await started(t, { 'gateway.expiry_grace': '2s' });
-    const token = sp.token('ann', { lifetime: '2s' });
+    const token = sp.token('ann', { lifetime: '3s' });
     const { exp } = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
     const socket = await sp.connected({ token });
 
@@ -71,7 +71,7 @@ test("another user's token renews nothing", async (t) => {
 
 test('no notice is given where none is wanted', async (t) => {
     const sp = await started(t, { 'gateway.expiry_notice': '0s' });
-    const socket = await sp.connected({ token: sp.token('ann', { lifetime: '2s' }) });
+    const socket = await sp.connected({ token: sp.token('ann', { lifetime: '3s' }) });
     let told = false;
 
     socket.on('token expiring', () => { told = true; });

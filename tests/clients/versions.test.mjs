@@ -107,13 +107,14 @@ test('gateway.eio3 = false: old clients are told that their protocol is not serv
     await connect(t, sp, '4.8');
 });
 
-test('an old client\'s WebSocket is greeted at once', async (t) => {
+test('an old client\'s WebSocket is greeted as soon as a new one\'s', async (t) => {
     const sp = await instance(t, { rules, login: false });
-    const took = [];
-    for (let i = 0; i < 5; i++) {
-        const began = Date.now();
-        await connect(t, sp, '2.5', { transports: ['websocket'] });
-        took.push(Date.now() - began);
-    }
-    assert.ok(Math.min(...took) < 300, `${took} ms`);
+    const took = { 2.5: [], 4.8: [] };
+    for (let i = 0; i < 5; i++)
+        for (const version of Object.keys(took)) {
+            const began = Date.now();
+            await connect(t, sp, version, { transports: ['websocket'] });
+            took[version].push(Date.now() - began);
+        }
+    assert.ok(Math.min(...took[2.5]) < Math.min(...took[4.8]) + 300, `${JSON.stringify(took)} ms`);
 });
