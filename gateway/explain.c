@@ -10,6 +10,7 @@
 #include "gateway/gate.h"
 #include "gateway/guards.h"
 #include "gateway/packet_text.h"
+#include "gateway/slots.h"
 
 #include <jansson.h>
 #include <sodium.h>
@@ -33,7 +34,7 @@ struct printer {
     char *room[EXPLAIN_ROOMS + PROGRAM_ACTIONS]; /* those it is in now */
     size_t n_rooms, max_rooms;                   /* 0: any */
     struct variable variable[PROGRAM_VARIABLES];
-    struct json_value claim[PROGRAM_CLAIMS];
+    struct json_value claim[RULES_CLAIMS], auth_value[RULES_AUTHS];
     struct relay_bucket *buckets;
     struct identity *identity; /* NULL: a guest */
     enum presence presence;
@@ -329,14 +330,22 @@ static bool set_identity(struct printer *p, struct snapshot *snapshot)
 static bool set_auth(struct printer *p, uint64_t max_bytes)
 {
     struct span text = TEXT_SPAN(p->explain->auth ? p->explain->auth : "{}");
+    const struct rules_path *path;
     struct json_value value;
+    struct slot *slot;
+    size_t n;
 
     if (!scan_value(text.at, text.length, &value) || value.type != VALUE_OBJECT)
         return fail("--auth is not a JSON object: ", text.at);
     if (!max_bytes || text.length <= max_bytes)
         p->auth =
             gate_auth(text, rules_namespace_authenticate(p->stage.rules) == AUTHENTICATE_NONE);
-    p->stage.auth = TEXT_SPAN(p->auth ? p->auth : "{}");
+    path = rules_auths(p->stage.rules, &n);
+    text = TEXT_SPAN(p->auth ? p->auth : "{}");
+    slot = slots_new(text, path, n);
+    slots_read(text.at, slot, n, p->auth_value);
+    free(slot);
+    p->stage.auth = p->auth_value;
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include "gateway/gate.h"
 
 #include "common/memory.h"
+#include "gateway/slots.h"
 
 #include <assert.h>
 #include <sodium.h>
@@ -11,26 +12,6 @@
 #include <string.h>
 
 #define CLAIM_SIZE 256 /* token.c lets a user or `jti` be 255 bytes */
-
-/* Where a claim's value is in the payload: a payload is shorter than a token. */
-struct claim_slot {
-    uint16_t at, length;
-    uint8_t type; /* enum value_type; VALUE_NONE: the token lacks it */
-};
-
-static void fill_slot(const struct identity *identity, const struct rules_claim *claim,
-                      struct claim_slot *slot)
-{
-    struct span payload = {identity->payload, identity->payload_bytes};
-    struct json_value value;
-
-    *slot = (struct claim_slot){.type = VALUE_NONE};
-    if (!scan_member(payload, claim->path, claim->n_path, &value))
-        return;
-    slot->at = (uint16_t)(value.text.at - identity->payload);
-    slot->length = (uint16_t)value.text.length;
-    slot->type = (uint8_t)value.type;
-}
 
 /* The user's name as a JSON string: of our own tokens `sub`, where it stands in the payload. */
 static struct span write_user(struct identity *identity, const char *user)
@@ -144,33 +125,22 @@ bool identity_is_revoked(const struct identity *identity, const struct revoked *
     return revoked_covers(revoked, user, jti, identity->issued_s);
 }
 
-/* As JSON.stringify writes it, which is how nearly all clients send it. */
-static bool is_token_alone(struct span payload)
-{
-    static const char start[] = "{\"token\":";
-    static const struct span name = {"token", 5};
-    struct json_value value;
-
-    return payload.length > sizeof start && memcmp(payload.at, start, sizeof start - 1) == 0 &&
-           scan_member(payload, &name, 1, &value) &&
-           value.text.at + value.text.length + 1 == payload.at + payload.length &&
-           value.text.at == payload.at + sizeof start - 1;
-}
-
 char *gate_auth(struct span payload, bool whole)
 {
-    json_t *object;
-    char *auth = NULL;
+    static const struct span token = {"token", 5};
+    char *auth;
+    size_t length;
 
-    if (payload.length == 0 || (!whole && is_token_alone(payload)))
+    if (payload.length == 0)
         return NULL;
-    object = json_loadb(payload.at, payload.length, 0, NULL);
-    if (!whole)
-        json_object_del(object, "token");
-    if (json_object_size(object) > 0)
-        auth = json_dumps(object, JSON_COMPACT);
-    json_decref(object);
-    return auth;
+    auth = memory_copy(payload.at, payload.length);
+    length = whole ? payload.length : scan_without(payload, token, auth);
+    if (length > sizeof "{}" - 1) {
+        auth[length] = '\0';
+        return auth;
+    }
+    free(auth);
+    return NULL;
 }
 
 char *gate_query_object(struct span query)
@@ -251,29 +221,27 @@ void identity_put(struct identity **identity)
     free(i);
 }
 
+static struct span payload_of(const struct identity *identity)
+{
+    return (struct span){identity->payload, identity->payload_bytes};
+}
+
 void identity_adopt(struct identity *identity, const struct snapshot *snapshot)
 {
     size_t n;
-    const struct rules_claim *claim = rules_claims(snapshot->rules, &n);
+    const struct rules_path *claim = rules_claims(snapshot->rules, &n);
 
     if (identity->snapshot == snapshot->serial)
         return;
     identity->snapshot = snapshot->serial;
     identity->n_claims = (uint16_t)n;
     free(identity->slot);
-    identity->slot = n ? memory_new(n * sizeof *identity->slot) : NULL;
-    for (size_t i = 0; i < n; i++)
-        fill_slot(identity, &claim[i], &identity->slot[i]);
+    identity->slot = slots_new(payload_of(identity), claim, n);
 }
 
 void identity_claims(const struct identity *identity, struct json_value *value)
 {
-    for (uint16_t i = 0; i < identity->n_claims; i++) {
-        const struct claim_slot *slot = &identity->slot[i];
-
-        value[i] = (struct json_value){.text = {identity->payload + slot->at, slot->length},
-                                       .type = slot->type};
-    }
+    slots_read(identity->payload, identity->slot, identity->n_claims, value);
 }
 
 void gate_refusal(const struct snapshot *snapshot, gate_result result, char *message, char *data)

@@ -7,7 +7,7 @@
 
 /* The gate: from a token to who its bearer is. */
 
-struct claim_slot;
+struct slot;
 
 /* Who somebody is, of one worker; counted without atomics.  The token's text is not kept. */
 struct identity {
@@ -17,7 +17,7 @@ struct identity {
     struct span user; /* their name, a JSON string in what follows */
     uint32_t payload_bytes;
     uint16_t n_claims;
-    struct claim_slot *slot; /* of each claim that the rules name; NULL: they name none */
+    struct slot *slot; /* of each claim that the rules name; NULL: they name none */
     char payload[];          /* the claims as they came; of another issuer, then the user */
 };
 

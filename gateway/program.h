@@ -10,7 +10,6 @@
  * Everything here belongs to one struct rules and lives as long as it.
  */
 #define PROGRAM_NAMESPACES 64
-#define PROGRAM_CLAIMS     64
 #define PROGRAM_VARIABLES  64 /* of a namespace */
 #define PROGRAM_RULES      4096
 #define PROGRAM_GUARDS     32 /* of a rule, */
@@ -29,7 +28,7 @@ enum piece_op {
     PIECE_EVENT,
     PIECE_USER,
     PIECE_CLAIM, /* .index: slot */
-    PIECE_AUTH,  /* .path, may be empty */
+    PIECE_AUTH,  /* .index: slot */
     PIECE_ID,
     PIECE_REASON,
     PIECE_NOW,
@@ -52,10 +51,6 @@ struct piece {
     uint16_t index;
     union {
         struct span text;
-        struct {
-            const struct span *path;
-            size_t n_path;
-        };
         const struct template *room;
     };
 };
@@ -144,9 +139,10 @@ struct rules_namespace {
     struct table events; /* exact names */
     struct trigger *prefixes;
     struct trigger moment[MOMENTS];
-    uint16_t n_variables, n_limits;
+    uint16_t n_variables, n_limits, n_auths;
     bool asks_members;                       /* some rule says `$members` */
     struct span variable[PROGRAM_VARIABLES]; /* their names, by slot */
+    struct rules_path auth[RULES_AUTHS];     /* the same */
 };
 
 struct block;
@@ -155,7 +151,7 @@ struct rules {
     _Atomic uint32_t references;
     struct block *blocks; /* all memory below */
     struct rules_namespace *space[PROGRAM_NAMESPACES];
-    struct rules_claim claim[PROGRAM_CLAIMS];
+    struct rules_path claim[RULES_CLAIMS];
     uint16_t n_spaces, n_claims, n_rules;
 };
 

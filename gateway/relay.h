@@ -62,8 +62,8 @@ struct relay_stage {
     struct variable *variable; /* rules_variables(rules) slots; NULL where there is no socket */
     struct span user;          /* $user: a JSON string, or empty for a guest */
     const struct json_value *claim; /* one for each of rules_claims(): VALUE_NONE where absent */
-    struct span auth; /* $auth: JSON, or empty; already without `token` where that matters */
-    struct span id;   /* $id: the socket's id, plain ASCII without quotes */
+    const struct json_value *auth;  /* the same for rules_auths(): $auth, and what is in it */
+    struct span id;                 /* $id: the socket's id, plain ASCII without quotes */
     struct span
         reason; /* $reason, plain ASCII without quotes; only at disconnecting and disconnect */
     const struct event *event;           /* NULL at a moment */

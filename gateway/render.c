@@ -72,24 +72,11 @@ static bool variable_value(const struct run *run, const struct piece *piece, str
     return true;
 }
 
-static bool auth_value(const struct run *run, const struct piece *piece, struct value *value)
+static bool slot_value(const struct json_value *slots, uint16_t slot, struct json_value *value)
 {
-    struct span auth = run->stage->auth;
-
-    if (piece->n_path > 0)
-        return auth.length > 0 && scan_member(auth, piece->path, piece->n_path, &value->json);
-    return auth.length > 0 && scan_value(auth.at, auth.length, &value->json);
-}
-
-static bool claim_value(const struct run *run, uint16_t slot, struct json_value *value)
-{
-    if (!run->stage->claim)
+    if (!slots)
         return false;
-    *value = run->stage->claim[slot];
-    /* A slot keeps no number of placeholders. */
-    if (value->type == VALUE_OBJECT || value->type == VALUE_ARRAY)
-        return scan_value(value->text.at, value->text.length, value);
-    value->placeholders = 0;
+    *value = slots[slot];
     return value->type != VALUE_NONE;
 }
 
@@ -111,9 +98,9 @@ bool render_value(struct run *run, const struct piece *piece, char scratch[RENDE
         value->json.type = VALUE_STRING;
         return stage->user.length > 0;
     case PIECE_CLAIM:
-        return claim_value(run, piece->index, &value->json);
+        return slot_value(stage->claim, piece->index, &value->json);
     case PIECE_AUTH:
-        return auth_value(run, piece, value);
+        return slot_value(stage->auth, piece->index, &value->json);
     case PIECE_ID:
         return plain_value(stage->id, value);
     case PIECE_REASON:

@@ -235,7 +235,13 @@ bool rules_asks_members(const struct rules_namespace *space)
     return space->asks_members;
 }
 
-const struct rules_claim *rules_claims(const struct rules *rules, size_t *n)
+const struct rules_path *rules_auths(const struct rules_namespace *space, size_t *n)
+{
+    *n = space->n_auths;
+    return space->auth;
+}
+
+const struct rules_path *rules_claims(const struct rules *rules, size_t *n)
 {
     *n = rules->n_claims;
     return rules->claim;

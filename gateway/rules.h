@@ -63,11 +63,17 @@ size_t rules_limits(const struct rules_namespace *space);
 bool rules_has_presence(const struct rules_namespace *space);
 bool rules_asks_members(const struct rules_namespace *space);
 
-/* The claims that the rules name, of all namespaces: slot → path of member names. */
-struct rules_claim {
+/* Where in an object a value is: the names of members, one inside the other. */
+struct rules_path {
     const struct span *path;
-    size_t n_path;
+    size_t n_path; /* 0: the object itself */
 };
-const struct rules_claim *rules_claims(const struct rules *rules, size_t *n);
+
+/* The claims that the rules name, of all namespaces, and what a namespace names of `$auth`, by
+ * their slots. */
+#define RULES_CLAIMS 64
+#define RULES_AUTHS  64
+const struct rules_path *rules_claims(const struct rules *rules, size_t *n);
+const struct rules_path *rules_auths(const struct rules_namespace *space, size_t *n);
 
 #endif

@@ -628,6 +628,35 @@ bool scan_member(struct span object, const struct span *path, size_t n_path,
     return n_path > 0;
 }
 
+size_t scan_without(struct span object, struct span name, char *out)
+{
+    struct scanner s;
+    struct json_value value;
+    size_t length = 0;
+
+    out[length++] = '{';
+    scanner_init(&s, object.at, object.length, NULL);
+    open_frame(&s, '}');
+    for (bool just_opened = true; scan_between(&s, 0, just_opened) && s.depth > 0;
+         just_opened = false) {
+        struct span member = s.name;
+
+        if (!scan_whole(&s, &value))
+            break;
+        if (string_equals(member, name))
+            continue;
+        if (length > 1)
+            out[length++] = ',';
+        memcpy(out + length, member.at, member.length);
+        length += member.length;
+        out[length++] = ':';
+        memcpy(out + length, value.text.at, value.text.length);
+        length += value.text.length;
+    }
+    out[length++] = '}';
+    return length;
+}
+
 ptrdiff_t scan_decode_string(struct span string, char *out, size_t size)
 {
     const char *at = string.at + 1, *end = string.at + string.length - 1;

@@ -102,6 +102,12 @@ bool scan_member(struct span object, const struct span *path, size_t n_path,
                  struct json_value *value);
 
 /*
+ * Write the object (known to be valid JSON) without its members of this name, however they are
+ * spelt; `out` has room for all of it.  The number of bytes; no NUL is added.
+ */
+size_t scan_without(struct span object, struct span name, char *out);
+
+/*
  * Decode a JSON string (with its quotes) to UTF-8.  The number of bytes, or -1 when `size` is too
  * small or the string holds a lone surrogate.  No NUL is added; a decoded NUL is a byte like any
  * other.

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/memory.h"
 #include "gateway/presence.h"
+#include "gateway/slots.h"
 #include "gateway/stage.h"
 #include "gateway/twostep.h"
 #include "gateway/worker.h"
@@ -92,6 +93,15 @@ static void free_variables(struct variable *variable, size_t n)
     free(variable);
 }
 
+static void find_auth(struct socket *socket)
+{
+    size_t n;
+    const struct rules_path *path = rules_auths(socket->space, &n);
+
+    free(socket->auth_slot);
+    socket->auth_slot = socket->auth ? slots_new(TEXT_SPAN(socket->auth), path, n) : NULL;
+}
+
 /* Variables go by their names: new rules may have others, in other slots. */
 static void set_space(struct socket *socket, const struct rules_namespace *space)
 {
@@ -110,6 +120,7 @@ static void set_space(struct socket *socket, const struct rules_namespace *space
     socket->variable = variable;
     socket->n_variables = (uint16_t)n;
     socket->space = space;
+    find_auth(socket);
 }
 
 struct socket *socket_new(struct session *session, const struct rules_namespace *space,
@@ -133,9 +144,21 @@ void socket_free(struct socket *socket)
     free_variables(socket->variable, socket->n_variables);
     free(socket->buckets);
     free(socket->auth);
+    free(socket->auth_slot);
     free(socket->room);
     identity_put(&socket->identity);
     free(socket);
+}
+
+void socket_keep_auth(struct socket *socket, struct span payload)
+{
+    bool takes_tokens = rules_namespace_authenticate(socket->space) != AUTHENTICATE_NONE;
+    uint64_t limit = worker_of(socket)->snapshot->config->limits_kept_bytes;
+
+    if (limit && payload.length > limit)
+        return;
+    socket->auth = gate_auth(payload, !takes_tokens);
+    find_auth(socket);
 }
 
 uint64_t socket_send(struct socket *socket, struct packet *packet)

@@ -26,8 +26,8 @@ struct socket {
     bool is_listed;   /* on the rosters of its rooms: see roster.h */
     bool is_present;  /* counted at its user's home: see presence.h */
     uint16_t n_variables;
-    uint32_t auth_length;
-    char *auth; /* what CONNECT brought, JSON, without `token`; NULL: nothing */
+    char *auth;             /* what CONNECT brought, JSON, without `token`; NULL: nothing */
+    struct slot *auth_slot; /* what the rules name of it */
     struct variable *variable;
     struct relay_bucket *buckets;
     struct twostep *twostep; /* a deadline to authenticate; NULL: there is none */
@@ -38,6 +38,9 @@ struct socket {
 struct socket *socket_new(struct session *session, const struct rules_namespace *space,
                           struct identity *identity);
 void socket_free(struct socket *socket);
+
+/* What CONNECT brought, an object or empty, as far as it may be kept. */
+void socket_keep_auth(struct socket *socket, struct span payload);
 
 /* The user's sockets in this namespace are as many as may be. */
 bool socket_is_one_too_many(const struct socket *socket);

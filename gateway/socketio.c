@@ -29,17 +29,6 @@ struct assembly {
 
 /* CONNECT. */
 
-static void keep_auth(struct socket *socket, struct span payload)
-{
-    bool takes_tokens = rules_namespace_authenticate(socket->space) != AUTHENTICATE_NONE;
-    uint64_t limit = socket->session->worker->snapshot->config->limits_kept_bytes;
-
-    if (limit && payload.length > limit)
-        return;
-    socket->auth = gate_auth(payload, !takes_tokens);
-    socket->auth_length = socket->auth ? (uint32_t)strlen(socket->auth) : 0;
-}
-
 static gate_result check_token(struct session *session, const struct rules_namespace *space,
                                struct span payload, struct identity **identity)
 {
@@ -204,7 +193,7 @@ static void connect_to(struct session *session, struct span name, struct span pa
         return;
     }
     socket = socket_new(session, space, identity);
-    keep_auth(socket, payload);
+    socket_keep_auth(socket, payload);
     enter(socket);
 }
 

@@ -4,6 +4,7 @@
 #include "gateway/stage.h"
 
 #include "common/clock.h"
+#include "gateway/slots.h"
 #include "gateway/worker.h"
 
 #include <string.h>
@@ -149,6 +150,18 @@ struct packet *stage_packet(const struct rules_namespace *space, enum packet_typ
                       message->n_attachments);
 }
 
+static void read_auth(const struct socket *socket, struct json_value *value)
+{
+    size_t n;
+    const struct rules_path *path = rules_auths(socket->space, &n);
+
+    if (n && socket->auth)
+        slots_read(socket->auth, socket->auth_slot, n, value);
+    for (size_t i = 0; i < n && !socket->auth; i++)
+        value[i] = (struct json_value){.text = TEXT_SPAN("{}"),
+                                       .type = path[i].n_path ? VALUE_NONE : VALUE_OBJECT};
+}
+
 void stage_set(struct scene *scene, struct socket *socket)
 {
     struct worker *worker = worker_of(socket);
@@ -162,13 +175,14 @@ void stage_set(struct scene *scene, struct socket *socket)
         .rules = socket->space,
         .variable = socket->variable,
         .id = {scene->id, SESSION_ID_TEXT},
-        .auth = socket->auth ? (struct span){socket->auth, socket->auth_length} : TEXT_SPAN("{}"),
+        .auth = worker->auth,
         .claim = worker->claim,
         .buckets = &socket->buckets,
         .now_s = clock_wall_s(),
         .now_ms = worker->now_ms,
         .max_kept_bytes = worker->snapshot->config->limits_kept_bytes,
     };
+    read_auth(socket, worker->auth);
     if (socket->identity) {
         scene->stage.user = socket->identity->user;
         identity_claims(socket->identity, worker->claim);

@@ -536,13 +536,13 @@ static bool guard_count(struct compiler *c, const struct row *row)
 }
 
 /* What the value is at all times; NULL: one has to ask. */
-static const char *fixed_type(const struct piece *piece)
+static const char *fixed_type(const struct compiler *c, const struct piece *piece)
 {
     if (piece->op == PIECE_USER)
         return "a string";
     if (piece->op == PIECE_NOW)
         return "an integer";
-    return piece->op == PIECE_AUTH && piece->n_path == 0 ? "an object" : NULL;
+    return piece->op == PIECE_AUTH && c->space->auth[piece->index].n_path == 0 ? "an object" : NULL;
 }
 
 static bool types_exclude(uint8_t a, uint8_t b)
@@ -560,8 +560,8 @@ static bool check_type(struct compiler *c, const char *at, const struct guard *g
     struct argument_note *note =
         piece->op == PIECE_ARGUMENT ? &c->argument[piece->index] : &(struct argument_note){0};
 
-    if (fixed_type(piece))
-        return lexer_fail(&c->lexer, at, "this is always %s", fixed_type(piece));
+    if (fixed_type(c, piece))
+        return lexer_fail(&c->lexer, at, "this is always %s", fixed_type(c, piece));
     if (guard->type == TYPE_BINARY && piece->op != PIECE_ARGUMENT)
         return lexer_fail(&c->lexer, at,
                           "this rule can never hold: only an event's argument can be binary");

@@ -265,6 +265,32 @@ static bool read_room(struct builder *b, struct lexer *l, const struct value_row
     return true;
 }
 
+static bool same_path(const struct rules_path *a, const struct rules_path *b)
+{
+    if (a->n_path != b->n_path)
+        return false;
+    for (size_t i = 0; i < a->n_path; i++)
+        if (!span_equals(a->path[i], b->path[i]))
+            return false;
+    return true;
+}
+
+/* The slot of a path among `known`, new or not. */
+static bool find_slot(const struct lexer *l, const char *at, struct rules_path path,
+                      struct rules_path *known, uint16_t *n, uint16_t most, uint16_t *slot)
+{
+    uint16_t i = 0;
+
+    while (i < *n && !same_path(&known[i], &path))
+        i++;
+    if (i == most)
+        return lexer_fail(l, at, "the rules name more than %d claims, or parts of `$auth`", most);
+    if (i == *n)
+        known[(*n)++] = path;
+    *slot = i;
+    return true;
+}
+
 /* `$claims.a.b`, `$auth`, `$auth.a`. */
 static bool read_members(struct builder *b, struct lexer *l, const char *at,
                          const struct value_row *row, struct piece *piece)
@@ -285,9 +311,8 @@ static bool read_members(struct builder *b, struct lexer *l, const char *at,
         return lexer_fail(l, at,
                           "in a string only a string or an integer goes in, and `$auth` is an "
                           "object: name a member, as in `$auth.name`");
-    piece->path = path;
-    piece->n_path = n_path;
-    return true;
+    return find_slot(l, at, (struct rules_path){path, n_path}, b->compiler->space->auth,
+                     &b->compiler->space->n_auths, RULES_AUTHS, &piece->index);
 }
 
 /* A value, from its `$`. */
@@ -752,30 +777,11 @@ bool template_path(struct compiler *compiler, struct lexer *lexer, struct span f
     return true;
 }
 
-static bool same_path(const struct rules_claim *claim, const struct span *path, size_t n_path)
-{
-    if (claim->n_path != n_path)
-        return false;
-    for (size_t i = 0; i < n_path; i++)
-        if (!span_equals(claim->path[i], path[i]))
-            return false;
-    return true;
-}
-
 bool template_claim(struct compiler *compiler, const struct lexer *lexer, const char *at,
                     const struct span *path, size_t n_path, uint16_t *slot)
 {
-    struct rules *rules = compiler->rules;
-    uint16_t i = 0;
-
-    while (i < rules->n_claims && !same_path(&rules->claim[i], path, n_path))
-        i++;
-    if (i == PROGRAM_CLAIMS)
-        return lexer_fail(lexer, at, "the rules name more than %d claims", PROGRAM_CLAIMS);
-    if (i == rules->n_claims)
-        rules->claim[rules->n_claims++] = (struct rules_claim){path, n_path};
-    *slot = i;
-    return true;
+    return find_slot(lexer, at, (struct rules_path){path, n_path}, compiler->rules->claim,
+                     &compiler->rules->n_claims, RULES_CLAIMS, slot);
 }
 
 bool template_variable(struct compiler *compiler, const struct lexer *lexer, const char *at,

@@ -202,7 +202,6 @@ static void init_lists(struct worker *worker)
 static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
 {
     const struct config *config = snapshot->config;
-    size_t n_claims;
 
     worker->snapshot = snapshot;
     worker->greeting.length_ms = GREETING_MS;
@@ -215,9 +214,6 @@ static void set_snapshot(struct worker *worker, struct snapshot *snapshot)
     worker->request.length_ms = config->gateway_request_timeout;
     worker->authenticate.length_ms = config->gateway_authenticate_timeout;
     worker->grace.length_ms = config->gateway_presence_grace;
-    rules_claims(snapshot->rules, &n_claims);
-    free(worker->claim);
-    worker->claim = memory_zeroed(n_claims + 1, sizeof *worker->claim);
 }
 
 static void for_each_session(struct worker *worker, void (*act)(struct session *session))
@@ -423,7 +419,6 @@ static void fini(struct worker *worker)
     mailbox_fini(&worker->mailbox);
     close(worker->epoll_fd);
     free(worker->event);
-    free(worker->claim);
     if (worker->other)
         snapshot_put(&worker->other);
     snapshot_put(&worker->snapshot);

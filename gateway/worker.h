@@ -50,9 +50,9 @@ struct worker {
     struct outbox_pool outboxes;
     struct lease *free_leases;
     struct deflate *deflate;
-    uint64_t queued;          /* deliveries since the last flush */
-    struct event *event;      /* the one being dispatched; too large for the stack of every call */
-    struct json_value *claim; /* those the rules name, of the identity that acts now */
+    uint64_t queued;     /* deliveries since the last flush */
+    struct event *event; /* the one being dispatched; too large for the stack of every call */
+    struct json_value claim[RULES_CLAIMS], auth[RULES_AUTHS]; /* of the socket that acts now */
     bool is_stopping, is_done;
     _Atomic uint64_t turned_ms;         /* when it last took a turn, for the main thread to see */
     uint64_t stop_at_ms, stop_sessions; /* when stopping began, and how many there were */

@@ -64,6 +64,17 @@ test('metrics count what happens, on all workers together', async (t) => {
     await until(async () => (await metrics()).get('sallyport_queued_bytes') === 0, 'nothing to wait');
 });
 
+test('what becomes of an event is counted, also of those that nobody waits for', async (t) => {
+    const sp = await instance(t, { login: false, settings: { 'gateway.metrics': true }, rules: `namespace "/" { authenticate none
+        on "good" { ack true } on "never" { deny "no" } on "text" { require string $1 } on "once" { limit 1 per 1h } }` });
+    const client = await sp.connected();
+    for (const event of [['nobody'], ['nobody'], ['connection'], ['never'], ['text', 1], ['once'], ['once'], ['once']]) client.emit(...event);
+    await client.emitWithAck('good');
+    const counted = read((await request(`${sp.url}/metrics`)).body.toString());
+    const of = (what) => counted.get(`sallyport_events_${what}_total`);
+    assert.deepEqual(['without_rule', 'denied', 'bad_argument', 'limited', 'relayed'].map(of), [3, 1, 1, 2, 2]);
+});
+
 test('a message to a room costs one packet for each other worker that holds it, however many are in it', async (t) => {
     const sp = await instance(t, { login: false, settings: { 'gateway.metrics': true, 'gateway.workers': 4 },
         rules: 'namespace "/" { authenticate none; on "say" { emit all; ack true }; on "hall" { join "hall"; ack true }; on "in" { emit in "hall"; ack $sent } }' });

@@ -152,6 +152,50 @@ test('when connection and when disconnect speak, and say why', async (t) => {
     assert.equal(watcher.got[5][2], 'server namespace disconnect');
 });
 
+test('at disconnecting neither rooms nor variables are gone, at disconnect the rooms are', async (t) => {
+    const sp = await instance(t, { users, login: false, rules: `namespace "/" {
+        on "enter" { join "hall"; set name $1; ack true }
+        when disconnecting { require in "hall"; emit in "hall" "going" $name, $count("hall"), $members("hall") }
+        when disconnect { emit in "hall" "gone" $name, $count("hall"), $members("hall") }
+    }` });
+    const [watcher] = await Promise.all([sp.connected({ token: sp.token('ann') })]);
+    const leaver = await sp.connected({ token: sp.token('bob') });
+    for (const [client, name] of [[watcher, 'w'], [leaver, { deep: 1 }]]) await client.emitWithAck('enter', name);
+    const gone = next(watcher, 'gone');
+    leaver.disconnect();
+    assert.deepEqual(await next(watcher, 'going'), [{ deep: 1 }, 2, ['ann', 'bob']]);
+    assert.deepEqual(await gone, [{ deep: 1 }, 1, ['ann']]);
+});
+
+/* What JSON.parse takes and other parsers refuse is not lost, and a token is not let through under another spelling. */
+test('$auth is what CONNECT brought, but for the token, also under new rules', async (t) => {
+    const page = (more) => `namespace "/" { authenticate optional; on "auth" { ack $auth, $auth.a.b${more} } on "sync" { ack true } }
+        namespace "/open" { authenticate none; on "auth" { ack $auth, $auth.token } }`;
+    const sp = await instance(t, { users, login: false, rules: page('') });
+    const raw = sp.raw();
+    const token = sp.token();
+    const ask = async (space = '') => {
+        raw.send(`42${space}0["auth"]`);
+        return raw.receive();
+    };
+    await raw.receive();
+    raw.send(`40{"token": "x", "a": {"b":[1 ,{"token":2}]}, "\\u0074oken":"${token}", "n":12345678901234567890, "s" : "\\ud800"}`);
+    assert.match(await raw.receive(), /^40/);
+    const auth = '{"a":{"b":[1 ,{"token":2}]},"n":12345678901234567890,"s":"\\ud800"}';
+    assert.equal(await ask(), `430[${auth},[1 ,{"token":2}]]`);
+    raw.send('40/open,{"token":"mine"}');
+    assert.match(await raw.receive(), /^40/);
+    assert.equal(await ask('/open,'), '43/open,0[{"token":"mine"},"mine"]');
+
+    const from = sp.gateway.lines.length;
+    fs.writeFileSync(`${sp.dir}/relay.rules`, page(', $auth.n, "<$auth.n>"'));
+    process.kill(sp.gateway.pid, 'SIGHUP');
+    await sp.gateway.logged(/read anew/, { from });
+    assert.equal(await ask(), `430[${auth},[1 ,{"token":2}],12345678901234567890,"<12345678901234567890>"]`);
+    const bare = await sp.connected();
+    assert.deepEqual(await bare.emitWithAck('auth'), { error: 'bad argument' });
+});
+
 test('one connection carries several namespaces, and an unknown one is refused alone', async (t) => {
     const sp = await instance(t, { rules, users, login: false });
     const token = sp.token();

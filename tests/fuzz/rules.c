@@ -4,6 +4,7 @@
  * its attachments, and whoever wants an answer gets exactly one.
  */
 #include "gateway/program.h"
+#include "gateway/slots.h"
 #include "tests/fuzz/target.h"
 
 #define ATTACHMENTS 7
@@ -185,7 +186,7 @@ static void play_moments(struct relay_stage *stage)
 static void play_all(const struct rules *rules, const char *events, size_t size)
 {
     static struct variable variable[PROGRAM_VARIABLES];
-    static struct json_value claim[PROGRAM_CLAIMS];
+    static struct json_value claim[RULES_CLAIMS], auth[RULES_AUTHS];
     const struct span claims = {claims_text, sizeof claims_text - 1};
     struct relay_bucket *buckets = NULL;
     struct relay_stage stage = {.operations = &operations,
@@ -193,18 +194,22 @@ static void play_all(const struct rules *rules, const char *events, size_t size)
                                 .variable = variable,
                                 .user = {"\"ann\"", 5},
                                 .claim = claim,
-                                .auth = claims,
+                                .auth = auth,
                                 .id = {"ID", 2},
                                 .reason = {"x y", 3},
                                 .now_s = 1700000000,
                                 .now_ms = 1000,
                                 .buckets = &buckets};
-    size_t n_claims, length;
-    const struct rules_claim *wanted = rules_claims(rules, &n_claims);
+    size_t n, length;
+    const struct rules_path *wanted = rules_claims(rules, &n);
+    struct slot *slot = slots_new(claims, wanted, n);
 
-    for (size_t i = 0; i < n_claims; i++)
-        if (!scan_member(claims, wanted[i].path, wanted[i].n_path, &claim[i]))
-            claim[i] = (struct json_value){.type = VALUE_NONE};
+    slots_read(claims.at, slot, n, claim);
+    free(slot);
+    wanted = rules_auths(stage.rules, &n);
+    slot = slots_new(claims, wanted, n);
+    slots_read(claims.at, slot, n, auth);
+    free(slot);
     for (; size > 1; events += length + 1, size -= length + 1) {
         length = strnlen(events, size);
         stage.now_ms += (uint8_t)events[0];

@@ -13,20 +13,20 @@
 #include <string.h>
 
 #include "gateway/program.h"
+#include "gateway/slots.h"
 
 /* With a rule by which anybody can be in any room. */
 #define IN(items)                                                                                  \
     "namespace \"/\" { authenticate optional\n" items "\non \"~\" { join \"$1\" }\n}\n"
 #define ON(statements) IN("on \"x\" { " statements " }")
 
-#define MAX_CLAIMS 16
-#define MAX_ROOMS  8
+#define MAX_ROOMS 8
 
 struct fake {
     struct relay_stage stage; /* first */
     struct rules *rules;
     struct variable variable[PROGRAM_VARIABLES];
-    struct json_value claim[MAX_CLAIMS];
+    struct json_value claim[RULES_CLAIMS], auth[RULES_AUTHS];
     struct relay_bucket *buckets;
     char room[MAX_ROOMS][PROGRAM_ROOM_BYTES + 1];
     unsigned rooms;
@@ -218,27 +218,36 @@ static void fake_fini(struct fake *f)
     rules_put(&f->rules);
 }
 
+static void fake_slots(struct json_value *value, const char *text, const struct rules_path *path,
+                       size_t n)
+{
+    struct slot *slot = slots_new((struct span){text, (uint32_t)strlen(text)}, path, n);
+
+    slots_read(text, slot, n, value);
+    free(slot);
+}
+
 /* Claims as in this token; NULL: a guest. */
 static void fake_token(struct fake *f, const char *payload)
 {
     size_t n;
-    const struct rules_claim *claim = rules_claims(f->rules, &n);
+    const struct rules_path *claim = rules_claims(f->rules, &n);
 
     f->stage.claim = payload ? f->claim : NULL;
     if (!payload) {
         f->stage.user = (struct span){NULL, 0};
         return;
     }
-    assert_true(n <= MAX_CLAIMS);
-    for (size_t i = 0; i < n; i++)
-        if (!scan_member((struct span){payload, (uint32_t)strlen(payload)}, claim[i].path,
-                         claim[i].n_path, &f->claim[i]))
-            f->claim[i].type = VALUE_NONE;
+    fake_slots(f->claim, payload, claim, n);
 }
 
 static void fake_auth(struct fake *f, const char *auth)
 {
-    f->stage.auth = (struct span){auth, (uint32_t)strlen(auth)};
+    size_t n;
+    const struct rules_path *path = rules_auths(f->stage.rules, &n);
+
+    fake_slots(f->auth, auth, path, n);
+    f->stage.auth = f->auth;
 }
 
 static void act(struct fake *f)
@@ -532,7 +541,7 @@ static void guests_have_neither_name_nor_claims(void **state)
     assert_string_equal(sends(&f, "[\"role\"]"), "ack [true]\n");
     assert_string_equal(sends(&f, "[\"auth\"]"), "ack [{\"error\":\"bad argument\"}]\n");
     assert_string_equal(sends(&f, "[\"whole\"]"), "ack [{\"error\":\"bad argument\"}]\n");
-    f.stage.auth = (struct span){"{}", 2};
+    fake_auth(&f, "{}");
     assert_string_equal(sends(&f, "[\"whole\"]"), "ack [{}]\n");
     fake_token(&f, NULL);
     assert_string_equal(sends(&f, "[\"user\"]"), "ack [{\"error\":\"bad argument\"}]\n");
@@ -1033,8 +1042,6 @@ static void real_attachments_never_mix_with_what_looks_like_them(void **state)
         fake_init(&f, rules);
         fake_token(&f, "{\"mark\":" PLACEHOLDER(0) ",\"list\":[1," PLACEHOLDER(1) "]}");
         fake_auth(&f, "{\"mark\":{\"\\u005fplaceholder\":true}}");
-        /* A slot filled by others need not know its placeholders. */
-        f.claim[0].placeholders = 0;
         assert_string_equal(sends_binary(&f, binary, 1), "ack [{\"error\":\"bad argument\"}]\n");
         sends_binary(&f, "[\"y\",1," PLACEHOLDER(0) "]", 1);
         assert_int_equal(f.verdict.result, RELAY_DONE); /* no attachment goes out: plain data */

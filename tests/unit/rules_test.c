@@ -767,7 +767,7 @@ static void a_page_of_rules_is_read_without_a_warning(void **state)
     struct error error;
     struct rules *rules = read_exactly(chat, strlen(chat), &heard, &error);
     const struct rules_namespace *space;
-    const struct rules_claim *claim;
+    const struct rules_path *claim;
     size_t n;
 
     (void)state;
@@ -817,7 +817,7 @@ static void a_claim_has_one_slot_wherever_it_is_named(void **state)
                   "namespace \"/b\" { on \"a\" { require claim a[\"b\"] $1;\n"
                   "ack $claims[\"https://x/roles\"], $claims[\"a b\"].c } }");
     size_t n;
-    const struct rules_claim *claim = rules_claims(rules, &n);
+    const struct rules_path *claim = rules_claims(rules, &n);
 
     (void)state;
     assert_int_equal(n, 4);
@@ -942,7 +942,7 @@ static void everything_is_bounded(void **state)
                 "more than 64 values");
     assert_most("namespace \"/\" {", PROGRAM_VARIABLES, "on \"@\" { set v@ 1 }\n", "}",
                 "at most 64 variables");
-    assert_most("namespace \"/\" {", PROGRAM_CLAIMS, "on \"@\" { ack $claims.c@ }\n", "}",
+    assert_most("namespace \"/\" {", RULES_CLAIMS, "on \"@\" { ack $claims.c@ }\n", "}",
                 "more than 64 claims");
     assert_most("namespace \"/\" { on \"x\" { ack $auth", PROGRAM_PATH, ".a", "} }",
                 "at most 8 parts");

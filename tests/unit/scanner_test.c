@@ -536,6 +536,29 @@ static void of_repeated_members_the_last_counts(void **state)
     assert_false(scan_member(span_of("{\"\\ud800\":1}"), path, 1, &value));
 }
 
+static void an_object_without_a_member_has_none_of_that_name(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{}", "{}"},
+        {"{\"token\":1}", "{}"},
+        {" { \"a\" : [ 1 ] , \"token\" : \"x\" } ", "{\"a\":[ 1 ]}"},
+        {"{\"token\":1,\"a\":2,\"\\u0074oken\":{\"b\":3},\"token\":\"\"}", "{\"a\":2}"},
+        {"{\"b\":{\"token\":1},\"tokens\":\"\\ud800\",\"n\":12345678901234567890}",
+         "{\"b\":{\"token\":1},\"tokens\":\"\\ud800\",\"n\":12345678901234567890}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *out = malloc(strlen(cases[i][0]));
+        size_t length;
+
+        assert_non_null(out);
+        length = scan_without(span_of(cases[i][0]), span_of("token"), out);
+        assert_span((struct span){out, (uint32_t)length}, cases[i][1]);
+        free(out);
+    }
+}
+
 static void a_string_is_decoded_to_utf8(void **state)
 {
     static const struct {
@@ -605,6 +628,7 @@ int main(void)
         cmocka_unit_test(as_many_attachments_as_the_ceiling_are_taken),
         cmocka_unit_test(a_member_is_found_by_its_decoded_path),
         cmocka_unit_test(of_repeated_members_the_last_counts),
+        cmocka_unit_test(an_object_without_a_member_has_none_of_that_name),
         cmocka_unit_test(a_string_is_decoded_to_utf8),
         cmocka_unit_test(text_outside_of_json_is_utf8_without_controls),
     };
