@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/memory.h"
+#include "gateway/fetch.h"
 #include "gateway/gate.h"
 #include "gateway/guards.h"
 #include "gateway/packet_text.h"
@@ -16,7 +17,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SOCKET_ID "the-socket-that-asks"
 
@@ -247,16 +247,12 @@ static gate_result check_token(const struct snapshot *snapshot, const struct rev
                                struct issuers_watch *issuers, struct span text,
                                struct identity **identity)
 {
-    static const struct timespec pause = {.tv_nsec = 5000000};
     gate_result result =
         gate_check(snapshot, revoked, issuers_watch_known(issuers), text, clock_wall_s(), identity);
 
     if (result != GATE_UNAVAILABLE)
         return result;
-    do {
-        issuers_watch_turn(issuers);
-        nanosleep(&pause, NULL);
-    } while (issuers_watch_is_busy(issuers));
+    issuers_watch_wait(issuers, FETCH_TIMEOUT_MS);
     return gate_check(snapshot, revoked, issuers_watch_known(issuers), text, clock_wall_s(),
                       identity);
 }

@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define FRESH_S     UINT64_C(600) /* where the answer does not say */
 #define FRESH_MAX_S UINT64_C(86400)
@@ -293,4 +294,16 @@ bool issuers_watch_is_busy(const struct issuers_watch *watch)
         if (watch->issuer[i].fetch)
             return true;
     return false;
+}
+
+void issuers_watch_wait(struct issuers_watch *watch, uint64_t most_ms)
+{
+    static const struct timespec pause = {.tv_nsec = 5000000};
+    uint64_t end_ms = clock_monotonic_ms() + most_ms;
+
+    issuers_watch_turn(watch);
+    while (issuers_watch_is_busy(watch) && clock_monotonic_ms() < end_ms) {
+        nanosleep(&pause, NULL);
+        issuers_watch_turn(watch);
+    }
 }

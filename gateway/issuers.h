@@ -32,7 +32,7 @@ void issuers_put(struct issuers **issuers);
 bool issuers_want(const struct issuers *issuers, const struct token_issuer *issuer);
 
 /*
- * The main thread's part: when to fetch whose keys, and how long they do.  Nothing here waits.
+ * The main thread's part: when to fetch whose keys, and how long they do.
  */
 struct issuers_watch;
 struct issuers_watch *issuers_watch_new(struct snapshot *snapshot);
@@ -49,5 +49,8 @@ bool issuers_watch_turn(struct issuers_watch *watch);
 
 /* Is something being fetched? */
 bool issuers_watch_is_busy(const struct issuers_watch *watch);
+
+/* Turn it until nothing is, for most_ms at the most.  The only one that waits. */
+void issuers_watch_wait(struct issuers_watch *watch, uint64_t most_ms);
 
 #endif

@@ -23,6 +23,7 @@
 #define LOOK_MS              20   /* after so long a revocation is noticed */
 #define SLOW_LOOK_MS         1000 /* and everything else */
 #define BUSY_LOOK_MS         5    /* while another issuer's keys are fetched */
+#define FIRST_KEYS_MS        2000 /* a start waits so long for other issuers' keys: see serve() */
 #define MAX_DESCRIPTORS      (UINT64_C(1) << 24)
 
 static const char usage[] =
@@ -368,6 +369,10 @@ static int watch_over(struct gateway *gateway, struct snapshot **snapshot, const
     }
 }
 
+/*
+ * Clients of a gateway that starts again are back at once, and one that is refused does not try
+ * again by itself: so the keys of other issuers are waited for, while clients wait to be accepted.
+ */
 static int serve(struct snapshot **snapshot, const char *path)
 {
     struct gateway gateway = {.listen_fd = -1};
@@ -387,6 +392,8 @@ static int serve(struct snapshot **snapshot, const char *path)
     set_log_level((*snapshot)->config);
     if (set_bounds(&gateway, (*snapshot)->config, &error))
         gateway.listen_fd = listen_or_activated((*snapshot)->config, &is_ours, &error);
+    if (gateway.listen_fd >= 0)
+        issuers_watch_wait(issuers, FIRST_KEYS_MS);
     if (gateway.listen_fd < 0 ||
         !revocation_watch_open(&revocations, (*snapshot)->config, &error) ||
         !gateway_init(&gateway, *snapshot, revocations.known, issuers_watch_known(issuers),

@@ -227,7 +227,7 @@ const troubles = {
 
 describe('what is known does for a while, then nobody new comes in until they are back', { concurrency: 4 }, () => {
     for (const [trouble, make] of Object.entries(troubles)) test(`revocations that are ${trouble}`, async (t) => {
-        const sp = await started(t, { 'gateway.revocation_patience': '2s' });
+        const sp = await started(t, { 'gateway.revocation_patience': '10m' });
         const file = path.join(sp.dir, 'revocations.db');
         const [ann, bob] = [sp.token('ann'), sp.token('bob')];
         const inside = await sp.connected({ token: bob });
@@ -239,6 +239,8 @@ describe('what is known does for a while, then nobody new comes in until they ar
         assert.equal(await who(ann), 'jwt revoked', 'what is known is not forgotten');
         await sp.gateway.logged(/revocations cannot be read/);
         assert.equal(await who(bob), 'bob');
+        fs.writeFileSync(sp.config, fs.readFileSync(sp.config, 'utf8').replace('"10m"', '"1s"')); /* its end comes when we say so */
+        sp.gateway.child.kill('SIGHUP');
         await sp.gateway.logged(/nobody new is let in/);
         for (const token of [ann, bob]) assert.equal(await who(token), 'tokens cannot be checked now');
         assert.equal(await inside.emitWithAck('me'), 'bob');

@@ -183,7 +183,7 @@ test('users of other issuers come in under their prefix, and nobody takes one fo
     assert.equal(ann.connected, true);
 });
 
-describe('an issuer over time', { concurrency: 2 }, () => {
+describe('an issuer over time', { concurrency: 3 }, () => {
     test('a new key is fetched when a token names it, a retired one goes, and nobody is dropped', async (t) => {
         const [first, second] = [newKey('first'), newKey('second')];
         const idp = await issuer(t, { keys: [first] });
@@ -212,6 +212,20 @@ describe('an issuer over time', { concurrency: 2 }, () => {
         assert.equal(await outcome(sp, sign(second, claimsOf(idp))), 'id:bob');
         assert.equal(bob.connected, true);
         assert.ok(!sp.gateway.lines.some((line) => /no keys/.test(line)));
+    });
+
+    test('a gateway that starts has the keys before it lets anybody in, or does without those of an issuer that is slow', async (t) => {
+        const key = newKey('a');
+        const slowly = (ms) => (query, response, self) => setTimeout(() => response.end(JSON.stringify({ keys: [self.keys[0].jwk] })), ms);
+        const [idp, slow] = [await issuer(t, { keys: [key], answer: slowly(500) }), await issuer(t, { keys: [key], answer: slowly(6000) })];
+        const sp = await started(t, section(group(idp), group(slow, { prefix: 'slow:' })));
+        for (let i = 0; i < 2; i++) {
+            assert.equal(await outcome(sp, sign(key, claimsOf(idp))), 'id:bob', 'the first who comes');
+            assert.equal(await outcome(sp, sign(key, claimsOf(slow))), unavailable);
+            await sp.gateway.stop();
+            await sp.startGateway();
+        }
+        await comes(sp, () => sign(key, claimsOf(slow)), 'slow:bob');
     });
 
     test('while an issuer is down its last keys do for a while, then its tokens are refused until it is back', async (t) => {
