@@ -25,6 +25,9 @@
 #define BASE_BYTES   ((size_t)48 << 20)
 #define THREAD_BYTES ((size_t)1 << 20)
 
+/* "{}," as jansson keeps it is so much longer. */
+#define JSON_GROWTH 80
+
 static const struct candidate {
     unsigned memory_mib, passes;
 } candidates[] = {{46, 1}, {19, 2}, {12, 3}, {9, 4}, {7, 5}};
@@ -165,7 +168,8 @@ static size_t service_bytes(const struct config *config, const struct kinds *kin
 
     if (places > config->login_threads)
         places = config->login_threads;
-    return BASE_BYTES + config->login_threads * THREAD_BYTES +
+    return BASE_BYTES +
+           config->login_threads * (THREAD_BYTES + JSON_GROWTH * (size_t)config->login_max_body) +
            places * password_memory_bytes(password_setting_of(config), kinds);
 }
 

@@ -56,7 +56,19 @@ function memoryGroup(t, bytes) {
     return null;
 }
 
-/* {counts, slowest_ms}: how many of so many at once got which status; each got one. */
+/* The service, in that much memory where this machine enforces it; what checks that it never had more. */
+async function startBounded(t, made, bytes) {
+    const group = flavour === 'release' ? memoryGroup(t, bytes) : null;
+    const login = start(t, 'sh', ['-c', `${group ? `echo $$ >${group} && ` : ''}exec "$@"`, 'sh', program('sallyport-login'), '-c', made.config]);
+    await login.logged(/listening on/);
+    return () => {
+        const peak = 1024 * Number(fs.readFileSync(`/proc/${login.pid}/status`, 'utf8').match(/VmHWM:\s+(\d+)/)[1]);
+        t.diagnostic(`${peak >> 20} MiB at most, ${bytes >> 20} MiB said${group ? ' and enforced' : ''}`);
+        if (flavour === 'release') assert.ok(peak <= bytes, `${peak} of ${bytes}`);
+    };
+}
+
+/* {counts, took_ms}: how many of so many at once got which status; each got one. */
 async function logInAtOnce(t, made, n) {
     const counts = { 200: 0, 503: 0 };
     const start_ms = performance.now();
@@ -82,15 +94,23 @@ for (const setting of [null, '$y$jBT$']) {
         }
         const bytes = Number(made.cli(['hash', 'memory']));
         assert.deepEqual(JSON.parse(made.cli(['hash', 'memory', '--json'])), { bytes });
-        const group = flavour === 'release' ? memoryGroup(t, bytes) : null;
-        const login = start(t, 'sh', ['-c', `${group ? `echo $$ >${group} && ` : ''}exec "$@"`, 'sh', program('sallyport-login'), '-c', made.config]);
-        await login.logged(/listening on/);
+        const checkPeak = await startBounded(t, made, bytes);
         const { counts, took_ms } = await logInAtOnce(t, made, 500);
         t.diagnostic(`${JSON.stringify(counts)} in ${Math.round(took_ms)} ms`);
         assert.ok(counts[200] >= 10, JSON.stringify(counts));
         assert.equal((await logInAtOnce(t, made, 1)).counts[200], 1);
-        const peak = 1024 * Number(fs.readFileSync(`/proc/${login.pid}/status`, 'utf8').match(/VmHWM:\s+(\d+)/)[1]);
-        t.diagnostic(`${peak >> 20} MiB at most, ${bytes >> 20} MiB said${group ? ' and enforced' : ''}`);
-        if (flavour === 'release') assert.ok(peak <= bytes, `${peak} of ${bytes}`);
+        checkPeak();
     });
 }
+
+test('bodies that are large when they are read are in the memory that is said', async (t) => {
+    const made = loginInstance(t, { 'login.max_body': '1MiB' });
+    const checkPeak = await startBounded(t, made, Number(made.cli(['hash', 'memory'])));
+    const body = `{"a":[${Array(349_000).fill('{}').join(',')}]}`;
+    await Promise.all(Array.from({ length: 16 }, async () => {
+        const { send, answer } = await fastcgiConnect(t, made.socket);
+        send(loginRequest({ type: 'application/json', body }).all);
+        checkAnswer(await answer(), 400);
+    }));
+    checkPeak();
+});
