@@ -112,7 +112,7 @@ test('a revoked token renews nothing, and what is revoked between handshake and 
 });
 
 test('when the revocations cannot be read: what is known does for a while, then nobody new comes in', async (t) => {
-    const sp = await started(t, { 'gateway.revocation_patience': '1s', 'gateway.authenticate_timeout': '100ms' });
+    const sp = await started(t, { 'gateway.revocation_patience': '10m', 'gateway.authenticate_timeout': '100ms' });
     const file = path.join(path.dirname(sp.config), 'revocations.db');
     const token = sp.token('bob');
     const fresh = sp.token('ann');
@@ -121,6 +121,8 @@ test('when the revocations cannot be read: what is known does for a while, then 
     fs.renameSync(file, `${file}.away`);
     fs.writeFileSync(file, 'this is no database, whatever its name says '.repeat(100));
     await sp.connected({ token });
+    fs.writeFileSync(sp.config, fs.readFileSync(sp.config, 'utf8').replace('"10m"', '"1s"')); /* its end comes when we say so */
+    sp.gateway.child.kill('SIGHUP');
     await until(async () => {
         const client = sp.client({ token });
         const refused = await new Promise((resolve) => client.once('connect', () => resolve(null))
