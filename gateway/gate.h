@@ -18,7 +18,7 @@ struct identity {
     uint32_t payload_bytes;
     uint16_t n_claims;
     struct slot *slot; /* of each claim that the rules name; NULL: they name none */
-    char payload[];          /* the claims as they came; of another issuer, then the user */
+    char payload[];    /* the claims as they came; of another issuer, then the user */
 };
 
 /* What a handshake or a CONNECT brought.  A gate_result below TOKEN_RESULTS is an enum

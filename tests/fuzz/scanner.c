@@ -23,6 +23,19 @@ static void demand_value(const struct json_value *value, const char *text, size_
     assert((alone.placeholders == 0) == (value->placeholders == 0));
 }
 
+/* What is left is no longer, good, and has no member of the name. */
+static void play_without(struct span object)
+{
+    static const struct span name = {"a", 1};
+    char *out = target_copy(object.at, object.length);
+    size_t length = scan_without(object, name, out);
+    struct json_value value;
+
+    assert(length <= object.length && scan_value(out, length, &value));
+    assert(!scan_member((struct span){out, (uint32_t)length}, &name, 1, &value));
+    free(out);
+}
+
 static void scan_one(const char *text, size_t size)
 {
     static const struct span path[] = {{"a", 1}, {"b", 1}};
@@ -34,6 +47,8 @@ static void scan_one(const char *text, size_t size)
     demand_value(&value, text, size);
     if (scan_member(value.text, path, 2, &member))
         demand_value(&member, text, size);
+    if (value.type == VALUE_OBJECT)
+        play_without(value.text);
     if (value.type != VALUE_STRING)
         return;
     decoded = target_copy(text, size);
