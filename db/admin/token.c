@@ -200,8 +200,7 @@ static void explain(const struct config *config, const struct token_policy *poli
 
     length = strlen(token_message(verdict->result, policy, verdict->message, size / 2));
     if (issuer && !policy->prefix && strcmp(issuer, config->token_issuer) != 0)
-        snprintf(verdict->message + length, size - length, "; the config has no issuer \"%s\"",
-                 issuer);
+        snprintf(verdict->message + length, size - length, "; the config has no such issuer");
 }
 
 /* Why it is not known whether a token of an issuer is a good one. */
