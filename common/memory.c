@@ -3,11 +3,14 @@
 
 #include "common/log.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <sodium.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void *or_abort(void *memory)
 {
@@ -48,4 +51,26 @@ void memory_free_wiped(void *memory)
     if (memory)
         sodium_memzero(memory, malloc_usable_size(memory));
     free(memory);
+}
+
+/* What can be written to was, by the linker at least. */
+static int give_back_image(struct dl_phdr_info *image, size_t size, void *context)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    (void)size, (void)context;
+    for (size_t i = 0; i < image->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &image->dlpi_phdr[i];
+        uintptr_t start = image->dlpi_addr + part->p_vaddr, first = start & ~(page - 1);
+
+        if (part->p_type == PT_LOAD && !(part->p_flags & PF_W))
+            madvise((void *)first, start + part->p_memsz - first, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void memory_give_back(void)
+{
+    malloc_trim(0);
+    dl_iterate_phdr(give_back_image, NULL);
 }

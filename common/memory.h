@@ -16,4 +16,10 @@ void *memory_copy(const void *from, size_t bytes); /* with a NUL after it */
 /* free() that leaves nothing readable of what malloc gave; NULL is taken too. */
 void memory_free_wiped(void *memory);
 
+/*
+ * To the kernel what nobody may need again for long: what is free, and the pages of programs and
+ * libraries that were only read.  One that is needed again is looked for in the page cache.
+ */
+void memory_give_back(void);
+
 #endif

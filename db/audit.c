@@ -131,11 +131,18 @@ bool audit_path(const struct config *config, char path[PATH_MAX], struct error *
     return length < PATH_MAX || error_set(error, "the path of the audit is too long");
 }
 
+/* What is written is the end of the table; and who reads all of it reads it once. */
+static bool has_small_cache(struct database *database)
+{
+    return sqlite3_exec(database->sqlite, "PRAGMA cache_size = -256", NULL, NULL, NULL) ==
+           SQLITE_OK;
+}
+
 struct database *audit_open(const char *path, struct error *error)
 {
     struct database *database = connection_open(&schema_audit, path, true, error);
 
-    if (database && !database_relax(database, true)) {
+    if (database && !(database_relax(database, true) && has_small_cache(database))) {
         error_set(error, "%s: %s", path, sqlite3_errmsg(database->sqlite));
         database_close(&database);
     }

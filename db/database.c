@@ -369,6 +369,11 @@ void database_close(struct database **database)
     *database = NULL;
 }
 
+void database_give_back(struct database *database)
+{
+    sqlite3_db_release_memory(database->sqlite);
+}
+
 bool database_copy(struct database *database, const char *path, struct error *error)
 {
     return copy_to(database->sqlite, path, error);

@@ -31,6 +31,9 @@ void database_enter(struct database *database);
 void database_look(struct database *database);
 void database_leave(struct database *database);
 
+/* Keep nothing in memory that can be read again. */
+void database_give_back(struct database *database);
+
 /*
  * A copy of what it holds now, while others write, as a new file of mode 0600 that is whole or not
  * there.  False: error; `path` exists, or it cannot be written.

@@ -5,7 +5,7 @@
  * waits in an epoll set until something arrives, which is when its request's time begins; then one
  * thread claims it, has libfcgi read, answers, and gives it back or closes it.  While a thread
  * waits for the peer the connection has a deadline, over the whole of what it waits for; whoever is
- * past it is shut down by fcgi_drop_late, and the thread's read or write fails at once.
+ * past it is shut down by fcgi_look_after, and the thread's read or write fails at once.
  *
  *     listener --accept--> waiting (epoll) --> ready --claimed--> read, answer, write --> closed
  *                             ^                                          |
@@ -55,6 +55,10 @@
 #define STOP_GRACE_MS 1000
 #define STOP_LOOK_MS  50
 
+/* After so long without a request memory is given back: not so soon that who asks now and then
+ * finds us slower, and by how much for whom. */
+#define REST_MS 60000
+
 #define EVENTS_AT_ONCE 64
 #define SAY_EVERY_MS   60000
 
@@ -85,6 +89,8 @@ struct fcgi {
     size_t n_connections, most_connections;
     bool accepts; /* the listener is heard; else there are so many, or no descriptors */
     bool is_watched, is_stopping, is_over;
+    bool rests;        /* nothing was asked since memory was given back */
+    uint64_t busy_ms;  /* when something was asked last */
     size_t late, idle; /* connections dropped, since that was said */
     uint64_t said_ms;
     struct recorder *recorder;
@@ -300,7 +306,9 @@ static struct connection *next(struct fcgi *fcgi)
             fcgi->is_over = TAILQ_EMPTY(&fcgi->ready);
     }
     if (connection) {
-        connection->waited_ms = clock_monotonic_ms() - connection->since_ms;
+        fcgi->busy_ms = clock_monotonic_ms();
+        fcgi->rests = false;
+        connection->waited_ms = fcgi->busy_ms - connection->since_ms;
         connection_move(connection, &fcgi->claimed);
     }
     if (!fcgi->is_watched)
@@ -411,6 +419,22 @@ static void drop_late(struct fcgi *fcgi, uint64_t now_ms, uint64_t latest_ms)
     pthread_mutex_unlock(&fcgi->lock);
 }
 
+static void rest(struct fcgi *fcgi, uint64_t now_ms)
+{
+    bool begins;
+
+    pthread_mutex_lock(&fcgi->lock);
+    begins = !fcgi->rests && TAILQ_EMPTY(&fcgi->claimed) && fcgi->busy_ms + REST_MS <= now_ms;
+    fcgi->rests |= begins;
+    pthread_mutex_unlock(&fcgi->lock);
+    if (!begins)
+        return;
+    database_enter(fcgi->stores.database);
+    database_give_back(fcgi->stores.database);
+    database_leave(fcgi->stores.database);
+    memory_give_back();
+}
+
 static bool start(struct fcgi *fcgi, const struct config *config, struct error *error)
 {
     struct epoll_event listener = {EPOLLIN | EPOLLONESHOT, {.ptr = NULL}};
@@ -428,6 +452,8 @@ static bool start(struct fcgi *fcgi, const struct config *config, struct error *
     if (!fcgi->recorder || !stores_open(&fcgi->stores, config, fcgi->recorder, error) ||
         !stores_share(&fcgi->stores, error))
         return false;
+    fcgi->rests = true;
+    memory_give_back(); /* what only a start needs */
     for (size_t i = 0; i < fcgi->n_workers; i++)
         if (!worker_start(&fcgi->workers[i], config, error))
             return false;
@@ -469,9 +495,10 @@ struct fcgi *fcgi_start(int listener, const struct config *config, struct error 
     return fcgi;
 }
 
-void fcgi_drop_late(struct fcgi *fcgi)
+void fcgi_look_after(struct fcgi *fcgi)
 {
     drop_late(fcgi, clock_monotonic_ms(), NEVER);
+    rest(fcgi, clock_monotonic_ms());
 }
 
 void fcgi_stop(struct fcgi **stopped, bool accept_rest)

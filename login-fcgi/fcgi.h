@@ -8,7 +8,7 @@
 
 /*
  * FastCGI 1.0, responder: threads that accept connections and answer requests on them, with the
- * service of the moment and their own connections to the databases.  A connection without a
+ * service of the moment and one connection to each database for all.  A connection without a
  * request, new or kept open by the web server, holds no thread.
  */
 struct fcgi;
@@ -21,9 +21,10 @@ struct fcgi *fcgi_start(int listener, const struct config *config, struct error 
 
 /*
  * Drop the peers that are late: silent since they connected, in the middle of a request, or not
- * taking our answer, for login.timeout.  To be called every few tenths of that time.
+ * taking our answer, for login.timeout.  To be called every few tenths of that time.  And give back
+ * memory when nothing was asked for a minute.
  */
-void fcgi_drop_late(struct fcgi *fcgi);
+void fcgi_look_after(struct fcgi *fcgi);
 
 /*
  * Finish what is under way, then free everything.  `accept_rest`: the listening socket ends with

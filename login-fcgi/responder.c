@@ -107,7 +107,7 @@ static void supervise(struct fcgi *fcgi, const char *path, const sigset_t *signa
             daemon_ready();
         }
         look_at_keys(&stamp);
-        fcgi_drop_late(fcgi);
+        fcgi_look_after(fcgi);
         daemon_alive();
     }
     service_put(&running);
