@@ -4,8 +4,8 @@
 #include "gateway/lexer.h"
 
 /*
- * What is known while rules are read: the namespace, and the rule so far.  parser.c reads
- * statements, template.c the values in them.
+ * What is known while rules are read: the namespace, and the rule so far.  statement.c and
+ * condition.c read statements, template.c and dollar.c the values in them.
  */
 
 /* Where a rule stands: in `on`, or in one of the moments. */
@@ -109,9 +109,21 @@ struct row {
 const struct row *compiler_row(struct compiler *compiler, const struct row *rows, size_t n,
                                const char *what);
 
+/* The same, of a word that may stand in this kind of rule. */
+const struct row *compiler_placed_row(struct compiler *compiler, const struct row *rows, size_t n,
+                                      const char *what);
+
 /* Warn of a room at `at` that the client alone chooses, unless a guard has had its say. */
 void compiler_warn_of_open_room(struct compiler *compiler, const struct lexer *lexer,
                                 const char *at);
+
+/* What follows a `require`. */
+bool condition_read(struct compiler *compiler, const struct row *row);
+
+/* A variable's name, where it stands without `$`; a room, with a warning when any client can name
+ * it, where that matters. */
+bool statement_variable(struct compiler *compiler, uint16_t *slot);
+bool statement_room(struct compiler *compiler, struct template *room, bool is_warned_of);
 
 /* One statement of a rule, up to what ends it. */
 bool statement_read(struct compiler *compiler);
@@ -135,6 +147,12 @@ void builder_json_string(struct builder *builder, struct span text);
 
 /* `type`: what the pieces make as one JSON value, VALUE_NONE when that depends on its one value. */
 bool builder_finish(struct builder *builder, enum value_type type, struct template *template);
+
+/* A value from its `$` on, added to what the builder has. */
+bool dollar_read(struct builder *builder, struct lexer *lexer, enum piece_context context);
+
+/* The bytes in the memory of the rules, NUL-ended. */
+struct span compiler_keep(struct compiler *compiler, struct span text);
 
 /* One JSON value with `$` values in it, added to what the builder has. */
 bool template_value(struct builder *builder, enum value_type *type);
