@@ -72,7 +72,7 @@
  S(limits_per_address,       "gateway.limits.per_address",      COUNT,    "200",                             RELOAD,  "connections from one address (IPv6: one /64); 0: no limit") \
  S(limits_per_user,          "gateway.limits.per_user",         COUNT,    "50",                              RELOAD,  "sockets of one user in a namespace; 0: no limit") \
  S(limits_events_per_second, "gateway.limits.events_per_second", COUNT,   "100",                             RELOAD,  "events a second from one client, with a burst of as many; 0: no limit") \
- S(limits_max_payload,       "gateway.limits.max_payload",      BYTES,    "1000000",                         RELOAD,  "longest message from a client") \
+ S(limits_max_payload,       "gateway.limits.max_payload",      BYTES,    "1000000",                         RELOAD,  "longest message from a client; at most 64 KiB while it is in no namespace") \
  S(limits_body_bytes,        "gateway.limits.body_bytes",       BYTES,    "64MiB",                           RELOAD,  "HTTP bodies that are still arriving, all together; 0: no limit") \
  S(limits_packet_bytes,      "gateway.limits.packet_bytes",     BYTES,    "4MiB",                            RELOAD,  "one event with all its attachments") \
  S(limits_attachments,       "gateway.limits.attachments",      COUNT,    "10",                              RELOAD,  "binary attachments of one packet; 0: none are taken") \

@@ -18,6 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Enough for a CONNECT: whoever is in no namespace says nothing else. */
+#define FIRST_BYTES (64 * 1024)
+
 /* A binary packet whose attachments are still arriving. */
 struct assembly {
     uint32_t expected, arrived;
@@ -411,7 +414,9 @@ void socketio_text(struct session *session, const char *text, size_t length)
 
 uint64_t socketio_left(const struct session *session)
 {
-    return session->assembly ? packet_bytes(session) - session->assembly->bytes : UINT64_MAX;
+    if (session->assembly)
+        return packet_bytes(session) - session->assembly->bytes;
+    return session->sockets ? UINT64_MAX : FIRST_BYTES;
 }
 
 void socketio_binary(struct session *session, const uint8_t *bytes, size_t length)

@@ -15,8 +15,8 @@ void socketio_open(struct session *session);
 void socketio_text(struct session *session, const char *text, size_t length);
 void socketio_binary(struct session *session, const uint8_t *bytes, size_t length);
 
-/* Bytes that an attachment may have, when one is due, within limits.packet_bytes; else UINT64_MAX.
- */
+/* Bytes that an attachment may have, when one is due, within limits.packet_bytes; that a message
+ * may have of whoever is in no namespace; else UINT64_MAX. */
 uint64_t socketio_left(const struct session *session);
 
 /* The session ends: its sockets leave their namespaces. */

@@ -4,6 +4,8 @@ import fs from 'node:fs';
 import net from 'node:net';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { constants, deflateRawSync } from 'node:zlib';
+import { connect, frame } from '../protocol/frames.mjs';
 import { dial, polling } from '../protocol/wire.mjs';
 import { instance, must, until } from '../lib.mjs';
 
@@ -51,6 +53,23 @@ test('nothing is gathered for whoever is not in a namespace', async (t) => {
     assert.equal(await raw.status(), 101);
     raw.send('452-["say",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]');
     assert.equal((await raw.closed()).code, 1002);
+});
+
+test('whoever is in no namespace may not begin a long message', async (t) => {
+    const sp = await instance(t, { rules, login: false, users: { ann: {} }, settings: { 'gateway.deflate': true } });
+    const open = () => connect(t, sp.port, '/socket.io/?EIO=4&transport=websocket', 'Sec-WebSocket-Extensions: permessage-deflate\r\n');
+    const token = JSON.stringify({ token: sp.token(), more: 'x'.repeat(60_000) });
+    const bomb = deflateRawSync(Buffer.alloc(500_000, '4'), { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+
+    for (const bytes of [frame(1, '4', { length: 100_000 }), frame(2, '4', { length: 100_000 }), frame(1, bomb, { rsv: 4 })]) {
+        const raw = await open();
+        raw.send(bytes);
+        assert.equal(await raw.closeCode(), 1009);
+    }
+    const raw = await open();
+    raw.send(frame(1, `40${token}`), frame(1, `421["say","${'x'.repeat(900_000)}"]`), frame(1, '41'), frame(1, '4', { length: 100_000 }));
+    for (const word of [/^0/, /^40/, /^431\[true\]/]) assert.match((await raw.receive()).payload.toString(), word);
+    assert.equal(await raw.closeCode(), 1009);
 });
 
 test('bodies that are still arriving are bounded together', async (t) => {
