@@ -6,6 +6,7 @@
 #include "db/admin/columns.h"
 #include "db/admin/instance.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -253,16 +254,21 @@ static enum command_status retire(const struct request *request, const struct co
     const struct key *key = keyring_find(keyring, request->operand);
     struct error error;
     char signing[64];
+    bool signs;
 
     if (!key)
         return refuse_unknown(request->operand);
     /* That it signs is the better reason, and no --force helps against it. */
-    if (!(keyring_signing_name(config->keys, signing, &error) && strcmp(signing, key->id) == 0) &&
-        !request_has(request, OPTION_FORCE) && is_in_use(config, key))
+    signs = keyring_signing_name(config->keys, signing, &error) && strcmp(signing, key->id) == 0;
+    if (!signs && !request_has(request, OPTION_FORCE) && is_in_use(config, key))
         return COMMAND_FAILED;
     if (request_has(request, OPTION_FORCE) &&
         !command_is_confirmed(request, "Remove the key %s, and refuse what it signed", key->id))
         return COMMAND_FAILED;
+    if (!signs && request_has(request, OPTION_DRY_RUN)) {
+        printf("the key %s would be removed\n", key->id);
+        return COMMAND_DONE;
+    }
     if (!keyring_retire(config->keys, key->id, &error))
         return command_refuse(COMMAND_FAILED, "%s", error.text);
     return COMMAND_DONE;
@@ -311,7 +317,7 @@ const struct command key_commands[] = {
     {"key", "import",   "FILE", ACTS | TAKES(OPTION_ALGORITHM) | TAKES(OPTION_NAME) | TAKES(OPTION_ACTIVATE) | TAKES(OPTION_JSON), TAKES(OPTION_ALGORITHM),
      "take a key from a PEM file, both halves or the public one alone, or for HS a secret in base64url", key_make_command},
     {"key", "activate", "NAME", ACTS, 0, "let this key sign from now on", key_activate_command},
-    {"key", "retire",   "NAME", ACTS | TAKES(OPTION_FORCE) | TAKES(OPTION_YES), 0, "remove a key that signs no more, once its tokens have ended", key_retire_command},
+    {"key", "retire",   "NAME", ACTS | TAKES(OPTION_FORCE) | TAKES(OPTION_DRY_RUN) | TAKES(OPTION_YES), 0, "remove a key that signs no more, once its tokens have ended", key_retire_command},
     {"key", "list",     NULL,   TAKES(OPTION_JSON), 0, "the keys, and which of them signs", key_list_command},
     {"key", "show",     "NAME", TAKES(OPTION_JSON), 0, "the key as a JWK, without what is secret", key_show_command},
     {.noun = NULL},

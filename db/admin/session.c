@@ -6,6 +6,8 @@
 #include "common/token.h"
 #include "db/sessions.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- list ----------------------------------------------------------------------------------- */
@@ -71,19 +73,39 @@ static enum command_status session_list(const struct request *request)
 
 /* ---- revoke --------------------------------------------------------------------------------- */
 
+/* True: it is a dry run, and that is all of it. */
+static bool only_says(const struct request *request, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static bool only_says(const struct request *request, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!request_has(request, OPTION_DRY_RUN))
+        return false;
+    va_start(arguments, format);
+    if (!request_has(request, OPTION_JSON))
+        vprintf(format, arguments);
+    va_end(arguments);
+    return true;
+}
+
 /* With the session it belongs to, where that is known: else it would be refreshed at once. */
-static enum command_status revoke_token(const struct instance *instance, const char *jti)
+static enum command_status revoke_token(const struct request *request,
+                                        const struct instance *instance)
 {
     int64_t now_s = clock_wall_s(), session;
+    const char *jti = request->operand;
     struct error error;
     bool is_done;
 
     switch (sessions_find_jti(instance->database, jti, &session)) {
     case DB_OK:
-        is_done = sessions_end(instance->database, instance->revocations, session, now_s, &error);
+        is_done = only_says(request, "the session %lld would end\n", (long long)session) ||
+                  sessions_end(instance->database, instance->revocations, session, now_s, &error);
         break;
     case DB_NOT_FOUND:
-        is_done = revocations_add_token(instance->revocations, jti, now_s, &error);
+        is_done = only_says(request, "the token %s would be refused\n", jti) ||
+                  revocations_add_token(instance->revocations, jti, now_s, &error);
         break;
     default:
         return instance_status(instance, DB_FAILED, jti);
@@ -91,12 +113,37 @@ static enum command_status revoke_token(const struct instance *instance, const c
     return is_done ? COMMAND_DONE : command_refuse(COMMAND_FAILED, "cannot revoke: %s", error.text);
 }
 
-/* Whoever bears a name that another issuer gives: whether there is such a user only it knows. */
-static enum command_status revoke_foreign(const struct instance *instance, const char *user)
+static void count(const struct session_row *row, void *context)
 {
+    size_t *n = context;
+
+    (void)row;
+    (*n)++;
+}
+
+static enum command_status revoke_user(const struct request *request,
+                                       const struct instance *instance, const struct user *user)
+{
+    size_t n = 0;
+
+    if (sessions_list(instance->database, user->name, clock_wall_s(), count, &n) != DB_OK)
+        return instance_status(instance, DB_FAILED, user->name);
+    return only_says(request,
+                     "of %s %zu sessions would end, and every token issued until now be refused\n",
+                     user->name, n)
+               ? COMMAND_DONE
+               : instance_revoke_user(instance, user, "the user was found");
+}
+
+/* Whoever bears a name that another issuer gives: whether there is such a user only it knows. */
+static enum command_status revoke_foreign(const struct request *request,
+                                          const struct instance *instance)
+{
+    const char *user = request->operand;
     struct error error;
 
-    return revocations_add_user(instance->revocations, user, clock_wall_s(), &error)
+    return only_says(request, "every token of %s issued until now would be refused\n", user) ||
+                   revocations_add_user(instance->revocations, user, clock_wall_s(), &error)
                ? COMMAND_DONE
                : command_refuse(COMMAND_FAILED, "cannot revoke: %s", error.text);
 }
@@ -110,11 +157,11 @@ static enum command_status revoke(const struct request *request, const struct in
     enum command_status status;
 
     if (result == DB_NOT_FOUND && config_issuer_of_user(instance->config, operand))
-        status = revoke_foreign(instance, operand);
+        status = revoke_foreign(request, instance);
     else if (result == DB_NOT_FOUND && token_id_is_ours(operand))
-        status = revoke_token(instance, operand);
+        status = revoke_token(request, instance);
     else if (result == DB_OK)
-        status = instance_revoke_user(instance, &user, "the user was found");
+        status = revoke_user(request, instance, &user);
     else
         return instance_status(instance, result, operand);
     user_fini(&user);
@@ -138,7 +185,7 @@ static enum command_status session_revoke(const struct request *request)
 /* clang-format off */
 const struct command session_commands[] = {
     {"session", "list",   "[USER]",   TAKES(OPTION_JSON), 0, "show the sessions, of one user or all", session_list},
-    {"session", "revoke", "USER|JTI", ACTS | TAKES(OPTION_JSON), 0, "end all sessions of a user, or the one with that token", session_revoke},
+    {"session", "revoke", "USER|JTI", ACTS | TAKES(OPTION_DRY_RUN) | TAKES(OPTION_JSON), 0, "end all sessions of a user, or the one with that token", session_revoke},
     {0},
 };
 /* clang-format on */

@@ -7,6 +7,7 @@
 #include "db/admin/instance.h"
 #include "db/users.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,6 +132,36 @@ static enum command_status list(const struct request *request)
     return status;
 }
 
+struct match {
+    const unsigned char *subject; /* and network: NULL where any is meant */
+    const char *network;
+    size_t n;
+};
+
+static void count_match(const struct throttle_row *row, void *context)
+{
+    struct match *match = context;
+
+    if (match->subject &&
+        (!row->subject || memcmp(row->subject, match->subject, THROTTLE_SUBJECT_BYTES) != 0))
+        return;
+    match->n += !match->network || strcmp(row->network, match->network) == 0;
+}
+
+/* What a dry run has of clearing. */
+static enum db_result say(struct database *database, const unsigned char *subject,
+                          const char *network)
+{
+    struct match match = {subject, network, 0};
+    enum db_result result = throttle_list(database, clock_wall_s(), count_match, &match);
+
+    if (result == DB_OK && match.n == 0 && (subject || network))
+        result = DB_NOT_FOUND;
+    if (result == DB_OK)
+        printf("%zu counts would be forgotten\n", match.n);
+    return result;
+}
+
 /* What has a slash is a network, as `throttle list` shows it. */
 static enum command_status clear_one(const struct request *request, const struct instance *instance)
 {
@@ -144,8 +175,9 @@ static enum command_status clear_one(const struct request *request, const struct
     if (operand && !is_network)
         result = throttle_subject(instance->database, operand, subject);
     if (result == DB_OK)
-        result = throttle_clear(instance->database, operand && !is_network ? subject : NULL,
-                                is_network ? operand : NULL);
+        result = (request_has(request, OPTION_DRY_RUN) ? say : throttle_clear)(
+            instance->database, operand && !is_network ? subject : NULL,
+            is_network ? operand : NULL);
     if (result == DB_NOT_FOUND && operand)
         return command_refuse(COMMAND_NOT_FOUND, "nothing is counted of \"%s\"", operand);
     return result == DB_FAILED ? instance_status(instance, result, "") : COMMAND_DONE;
@@ -165,7 +197,7 @@ static enum command_status clear(const struct request *request)
 /* clang-format off */
 const struct command throttle_commands[] = {
     {"throttle", "list",  NULL,             TAKES(OPTION_JSON), 0, "show the failed logins that are counted, and who has to wait", list},
-    {"throttle", "clear", "[USER|NETWORK]", ACTS | TAKES(OPTION_YES), 0, "forget what is counted, of one or of all", clear},
+    {"throttle", "clear", "[USER|NETWORK]", ACTS | TAKES(OPTION_DRY_RUN) | TAKES(OPTION_YES), 0, "forget what is counted, of one or of all", clear},
     {0},
 };
 /* clang-format on */

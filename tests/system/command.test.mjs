@@ -69,6 +69,45 @@ test('a dry run says what would be, and does and records nothing', (t) => {
     assert.deepEqual([acts(made), user(made, 'ann')], before);
 });
 
+test('a dry run of what ends, forgets or retires says the same as doing it, and leaves all there', (t) => {
+    const made = loginInstance(t);
+    const dry = (...words) => {
+        const { status, stdout, stderr } = sallyport(made, [...words, '--dry-run']);
+        assert.match(stderr, status ? /^sallyport: / : /^nothing was changed: --dry-run\n$/);
+        return status || stdout;
+    };
+    const login = (password) => {
+        const input = JSON.stringify({ username: 'ann', password });
+        const env = { REQUEST_METHOD: 'POST', REQUEST_URI: '/login', CONTENT_TYPE: 'application/json', REMOTE_ADDR: '192.0.2.7',
+            CONTENT_LENGTH: String(input.length) };
+        return JSON.parse(must(program('sallyport-login'), ['-c', made.config], { env, input }).split('\r\n\r\n')[1]);
+    };
+    const { token } = login('correct horse');
+    login('wrong');
+    const jti = JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).jti;
+    const other = `${jti[0] === 'A' ? 'B' : 'A'}${jti.slice(1)}`;
+    made.cli(['key', 'generate', '--name', 'k2']);
+    made.cli(['key', 'generate', '--name', 'k3', '--activate']);
+    const shown = () => ['session list', 'throttle list', 'key list', 'audit search'].map((words) => made.cli([...words.split(' '), '--json']));
+    const before = shown();
+
+    assert.equal(dry('session', 'revoke', 'ann'), 'of ann 1 sessions would end, and every token issued until now be refused\n');
+    assert.equal(dry('session', 'revoke', jti), 'the session 1 would end\n');
+    assert.equal(dry('session', 'revoke', other), `the token ${other} would be refused\n`);
+    assert.deepEqual(JSON.parse(dry('session', 'revoke', jti, '--json')), { jti });
+    assert.equal(dry('session', 'revoke', 'no'), 3);
+    assert.equal(dry('throttle', 'clear'), '3 counts would be forgotten\n');
+    assert.equal(dry('throttle', 'clear', 'ann'), '2 counts would be forgotten\n');
+    assert.equal(dry('throttle', 'clear', '192.0.2.0/24'), '2 counts would be forgotten\n');
+    assert.equal(dry('throttle', 'clear', 'no'), 3);
+    assert.equal(dry('throttle', 'clear', '192.0.3.0/24'), 3);
+    assert.equal(dry('key', 'retire', 'k2', '--force'), 'the key k2 would be removed\n');
+    assert.equal(dry('key', 'retire', 'k2'), 1, 'its tokens may be alive');
+    assert.equal(dry('key', 'retire', 'k3', '--force'), 1, 'it signs');
+    assert.equal(dry('key', 'retire', 'no'), 3);
+    assert.deepEqual(shown(), before);
+});
+
 test('one who exists is left alone where that is asked for', (t) => {
     const made = loginInstance(t);
     const add = (...words) => sallyport(made, ['user', 'add', 'ann', '--password-stdin', ...words], { input: 'x\n' }).status;
