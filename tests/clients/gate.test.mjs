@@ -93,11 +93,14 @@ async function knock(sp, query, headers, connect) {
     const raw = sp.raw(query, { headers });
     assert.match(await raw.receive(), /^0\{/);
     raw.send(connect);
-    const answer = await raw.receive();
+    let answer = await raw.receive();
+    if (answer?.startsWith('44')) return JSON.parse(answer.slice(2)).data.message;
+    if (answer !== null) {
+        raw.send('420["me"]');
+        answer = await raw.receive(); /* null too, when a revocation comes between */
+    }
     if (answer === null) return (await raw.closed()).code;
-    if (answer.startsWith('44')) return JSON.parse(answer.slice(2)).data.message;
-    raw.send('420["me"]');
-    const [, user] = (await raw.receive()).match(/^430\["(.*)"\]$/);
+    const [, user] = answer.match(/^430\["(.*)"\]$/);
     raw.ws.terminate();
     return user;
 }
