@@ -30,33 +30,35 @@ async function also(socket, token) {
 
 /* ---- one token after the other ---- */
 
-for (const transport of ['websocket', 'polling'])
-    test(`a fresh token extends the connection, all that was opened by the same old one: ${transport}`, async (t) => {
+describe('between two tokens', { concurrency: 3 }, () => {
+    for (const transport of ['websocket', 'polling'])
+        test(`a fresh token extends the connection, all that was opened by the same old one: ${transport}`, async (t) => {
+            const sp = await started(t);
+            const token = mint(sp);
+            const exp = now_s() + 4;
+            const old = token('old', { exp });
+            const socket = await sp.connected({ token: old, transports: [transport] });
+            const other = await also(socket, old);
+            await socket.emitWithAck('authenticate', { token: token('fresh', { role: 'new' }) });
+            await wait(exp * 1000 + 1500 - Date.now());
+            for (const each of [socket, other]) assert.equal(await each.emitWithAck('role'), 'new');
+            const end = next(other, 'disconnect');
+            sp.cli('session', 'revoke', 'ann');
+            assert.equal((await end)[0], 'transport close');
+        });
+
+    test('what another token opened ends with that', async (t) => {
         const sp = await started(t);
         const token = mint(sp);
-        const exp = now_s() + 4;
-        const old = token('old', { exp });
-        const socket = await sp.connected({ token: old, transports: [transport] });
-        const other = await also(socket, old);
-        await socket.emitWithAck('authenticate', { token: token('fresh', { role: 'new' }) });
-        await wait(exp * 1000 + 1500 - Date.now());
-        for (const each of [socket, other]) assert.equal(await each.emitWithAck('role'), 'new');
+        const exp = now_s() + 3;
+        const socket = await sp.connected({ token: token('one', { exp: exp + 60 }) });
+        const other = await also(socket, token('two', { exp, role: 'admin' }));
         const end = next(other, 'disconnect');
-        sp.cli('session', 'revoke', 'ann');
-        assert.equal((await end)[0], 'transport close');
+        await socket.emitWithAck('authenticate', { token: token('three', { exp: exp + 90 }) });
+        assert.equal(await other.emitWithAck('role'), 'admin', 'with its own claims until then');
+        await end;
+        assert.ok(Date.now() >= exp * 1000 && Date.now() < exp * 1000 + 1500);
     });
-
-test('what another token opened ends with that', async (t) => {
-    const sp = await started(t);
-    const token = mint(sp);
-    const exp = now_s() + 3;
-    const socket = await sp.connected({ token: token('one', { exp: exp + 60 }) });
-    const other = await also(socket, token('two', { exp, role: 'admin' }));
-    const end = next(other, 'disconnect');
-    await socket.emitWithAck('authenticate', { token: token('three', { exp: exp + 90 }) });
-    assert.equal(await other.emitWithAck('role'), 'admin', 'with its own claims until then');
-    await end;
-    assert.ok(Date.now() >= exp * 1000 && Date.now() < exp * 1000 + 1500);
 });
 
 test('renewals without an end leave nothing behind, and do not outrun a revocation', async (t) => {
