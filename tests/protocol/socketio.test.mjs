@@ -44,7 +44,7 @@ const placeholder = (num) => `{"_placeholder":true,"num":${num}}`;
 /* ---- Engine.IO below it ---- */
 
 test('sessions open, heartbeat, close and upgrade under Socket.IO as under an echo', async (t) => {
-    const sp = await start(t, { 'gateway.workers': 1, 'gateway.ping_interval': '60ms', 'gateway.ping_timeout': '5s' });
+    const sp = await start(t, { 'gateway.workers': 1, 'gateway.ping_interval': '500ms', 'gateway.ping_timeout': '15s' });
     const session = await poll(sp);
     for (let i = 0; i < 3; i++) {
         assert.equal((await session.get()).body.toString(), '2');
