@@ -88,12 +88,14 @@ test('each moment knows where the socket is', async (t) => {
     assert.match(explainer(sp)(['authenticate', '{}']).stderr, /the rules are not asked/);
 
     /* The same with real sockets. */
-    const bob = await sp.connected({ token: sp.sign({ sub: 'bob' }) });
+    const bob = sp.client({ token: sp.sign({ sub: 'bob' }) });
     const heard = [];
     bob.onAny((...event) => heard.push(event));
+    await next(bob, 'y');
     const real = sp.client({ token: sp.token() });
     await next(real, 'y');
     await real.emitWithAck('a');
+    await until(() => heard.filter(([event]) => event === 'x').length === 2, 'both to be online');
     heard.length = 0;
     real.disconnect();
     await until(() => heard.length >= 2, 'the last words');

@@ -51,7 +51,9 @@ test('sessions open, heartbeat, close and upgrade under Socket.IO as under an ec
         assert.equal((await session.post('3')).status, 200);
     }
     assert.equal((await session.post('1')).status, 200);
-    assert.equal((await session.get()).body.toString(), '6');
+    let last;
+    do last = (await session.get()).body.toString(); while (last === '2'); /* one more may have been due */
+    assert.match(last, /^(2\x1e)?6$/);
     assert.equal(code(await session.get()), 1);
 
     const other = await poll(sp);
