@@ -110,7 +110,8 @@ static const char *const main_statements[STATEMENTS] = {
     [SESSION_FORGET]      = "DELETE FROM sessions WHERE id = ?1",
     [SESSION_FORGET_USER] = "DELETE FROM sessions WHERE user_id = ?1 AND ends_s = 0",
     /* The oldest beyond so many of a user's can be refreshed no more. */
-    [SESSION_TRIM]        = "UPDATE sessions SET ends_s = 0, kept_s = min(kept_s, ?3) WHERE user_id = ?1 AND ends_s > 0 AND id NOT IN"
+    [SESSION_TRIM]        = "UPDATE sessions SET ends_s = 0, kept_s = min(kept_s, ?3)"
+                            " WHERE (SELECT count(*) FROM sessions WHERE user_id = ?1) > ?2 AND user_id = ?1 AND ends_s > 0 AND id NOT IN"
                             " (SELECT id FROM sessions WHERE user_id = ?1 ORDER BY used_s DESC, id DESC LIMIT ?2)",
     [SESSION_PRUNE]       = "DELETE FROM sessions WHERE kept_s <= ?1",
     [REFRESH_FIND]        = "SELECT replaced_s FROM refresh_tokens WHERE session_id = ?1 AND hash = ?2",

@@ -351,7 +351,9 @@ static enum db_result settle(struct database *database, const struct throttle_at
         result = note_wrong(database, attempt, fingerprint, now_s, &counts);
         counts = !counts;
     }
-    for (int kind = 0; kind < KINDS && result == DB_OK && !counts; kind++)
+    /* Of who was right the pair is forgotten as a whole. */
+    for (int kind = outcome == THROTTLE_RIGHT ? NETWORK : PAIR;
+         kind < KINDS && result == DB_OK && !counts; kind++)
         result = take_back(database, kind, attempt, now_s);
     if (result == DB_OK && outcome == THROTTLE_RIGHT) {
         bind_key(delete, PAIR, attempt);
