@@ -20,7 +20,7 @@
 
 #define RESERVED_DESCRIPTORS 64   /* files, libraries, the workers' own */
 #define REQUESTS_SHARE       8    /* one descriptor in so many is kept for requests */
-#define LOOK_MS              20   /* after so long a revocation is noticed */
+#define LOOK_MS              40   /* after so long a revocation is noticed */
 #define SLOW_LOOK_MS         1000 /* and everything else */
 #define BUSY_LOOK_MS         5    /* while another issuer's keys are fetched */
 #define FIRST_KEYS_MS        2000 /* a start waits so long for other issuers' keys: see serve() */
