@@ -447,6 +447,14 @@ enum db_result throttle_list(struct database *database, int64_t now_s,
     return code == SQLITE_DONE ? DB_OK : DB_FAILED;
 }
 
+bool throttle_is_network(const char *text)
+{
+    struct net_network network;
+    struct error error;
+
+    return strchr(text, '/') && net_network_parse(text, &network, &error);
+}
+
 enum db_result throttle_clear(struct database *database, const unsigned char *subject,
                               const char *network)
 {

@@ -66,6 +66,9 @@ enum db_result throttle_list(struct database *database, int64_t now_s,
                              void (*each)(const struct throttle_row *row, void *context),
                              void *context);
 
+/* Is it written as a network, with a slash?  A user's name may hold one too. */
+bool throttle_is_network(const char *text);
+
 /* Forget what was counted of `subject`, of `network`, or (both NULL) all.  DB_NOT_FOUND: nothing.
  */
 enum db_result throttle_clear(struct database *database, const unsigned char *subject,

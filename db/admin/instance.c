@@ -6,6 +6,7 @@
 #include "common/memory.h"
 #include "db/audit.h"
 #include "db/sessions.h"
+#include "db/throttle.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -149,7 +150,7 @@ void instance_audit(const struct request *request, char **words, enum command_st
     bool names_user = request->operand && strstr("user session token", command->noun);
     /* Who is counted may be nobody, and the name a password that was typed in its place. */
     bool names_somebody = request->operand && strcmp(command->noun, "throttle") == 0 &&
-                          !strchr(request->operand, '/');
+                          !throttle_is_network(request->operand);
     struct audit_event event = {.at_s = clock_wall_s(),
                                 .event = name,
                                 .result = status == COMMAND_DONE ? "ok" : "failed",

@@ -162,12 +162,12 @@ static enum db_result say(struct database *database, const unsigned char *subjec
     return result;
 }
 
-/* What has a slash is a network, as `throttle list` shows it. */
+/* What is written as a network is one, as `throttle list` shows it. */
 static enum command_status clear_one(const struct request *request, const struct instance *instance)
 {
     const char *operand = request->operand;
     unsigned char subject[THROTTLE_SUBJECT_BYTES];
-    bool is_network = operand && strchr(operand, '/');
+    bool is_network = operand && throttle_is_network(operand);
     enum db_result result = DB_OK;
 
     if (!operand && !command_is_confirmed(request, "Forget all failed logins, of everybody"))

@@ -48,6 +48,8 @@ test('who guesses on is told when to come again, whether the user exists or not'
     made.cli(['throttle', 'clear', 'ann']);
     made.cli(['throttle', 'clear', '127.0.0.0/24']);
     checkAnswer(await post('ann', 'correct horse'), 200);
+    checkAnswer(await post('example/ann', 'guess'), 401);
+    made.cli(['throttle', 'clear', 'example/ann']);
 });
 
 test('right passwords are not refused for being many at once', async (t) => {
