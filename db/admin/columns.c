@@ -54,7 +54,10 @@ void columns_add_time(struct columns *columns, int64_t at_s)
     time_t at = (time_t)at_s;
     struct tm parts;
 
-    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", gmtime_r(&at, &parts));
+    if (gmtime_r(&at, &parts))
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", &parts);
+    else /* no calendar goes so far */
+        snprintf(text, sizeof text, "%lld", (long long)at_s);
     columns->is_time[columns->n_cells % columns->n_columns] = true;
     columns_add(columns, text);
 }

@@ -113,6 +113,8 @@ test('what is exported and read into another instance is the same users', async 
     assert.match(stdout, /^0 taken, 0 there already, 9 passed over/);
     assert.match(stderr, /stdin:1: passed over ann: there is no hash; .*export --hashes/);
     assert.doesNotMatch(stderr, /secret/);
+    other.cli(['import', 'json', '-'], lines.replaceAll('"ann"', '"old"').replaceAll(/"created":\d+/g, '"created":9223372036854775807'));
+    assert.match(other.cli(['user', 'list']) + other.cli(['user', 'show', 'old']), /old {2}.* 9223372036854775807 [^]*created {2}9223372036854775807/);
 });
 
 test('a password that changes while the old one is verified stays what it became', async (t) => {
