@@ -250,19 +250,20 @@ static bool check_path(const char *name, const char *path, struct error *error)
     return true;
 }
 
-/* RFC 6454 §6.2, as browsers send it: no path. */
-static bool check_origin(const char *name, const char *origin, struct error *error)
+/* RFC 6454 §6.2, as browsers send it: no path.  Of login.origins none is "*": what is answered
+ * there is tokens. */
+static bool check_origin(size_t setting, const char *origin, struct error *error)
 {
     const char *host = strstr(origin, "://");
+    bool takes_all = setting == SETTING_gateway_origins;
 
-    if (strcmp(origin, "*") == 0 || strcmp(origin, "null") == 0 ||
+    if ((takes_all && strcmp(origin, "*") == 0) || strcmp(origin, "null") == 0 ||
         (host && host > origin && host[3] && !origin[strcspn(origin, " ?#@*")] &&
          !strchr(host + 3, '/')))
         return true;
     return error_set(
-        error,
-        "%s: \"%s\" is no origin; write one like \"https://example.org\", without a path, or \"*\"",
-        name, origin);
+        error, "%s: \"%s\" is no origin; write one like \"https://example.org\", without a path%s",
+        setting_rows[setting].name, origin, takes_all ? ", or \"*\"" : "");
 }
 
 /* A word of few. */
@@ -339,9 +340,10 @@ static bool check_meaning(size_t setting, char **words, struct error *error)
     case SETTING_gateway_listen:
         return net_listen_check(words[0], &reason) ||
                error_set(error, "%s: %.900s", setting_rows[setting].name, reason.text);
+    case SETTING_login_origins:
     case SETTING_gateway_origins:
         for (; *words; words++)
-            if (!check_origin(setting_rows[setting].name, *words, error))
+            if (!check_origin(setting, *words, error))
                 return false;
         return true;
     case SETTING_gateway_token_sources:

@@ -461,6 +461,8 @@ static void an_origin_is_written_as_browsers_send_it(void **state)
                                       "https://a b",
                                       "https://u@example.org",
                                       "https://a?b"};
+    static const char *const settings[][2] = {{"gateway.origins", ", or \"*\""},
+                                              {"login.origins", ""}};
     char out[64], said[256];
     struct error error;
 
@@ -468,14 +470,16 @@ static void an_origin_is_written_as_browsers_send_it(void **state)
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         if (!config_render_assignment("gateway.origins", good[i], out, sizeof out, &error))
             fail_msg("%s", error.text);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        snprintf(out, sizeof out, "[\"%s\"]", bad[i]);
-        snprintf(said, sizeof said,
-                 "1: gateway.origins: \"%s\" is no origin; write one like "
-                 "\"https://example.org\", without a path, or \"*\"",
-                 bad[i]);
-        refuses(assignment("gateway.origins", out), said);
-    }
+    assert_false(config_render_assignment("login.origins", "*", out, sizeof out, &error));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        for (size_t k = 0; k < 2; k++) {
+            snprintf(out, sizeof out, "[\"%s\"]", bad[i]);
+            snprintf(said, sizeof said,
+                     "1: %s: \"%s\" is no origin; write one like \"https://example.org\", "
+                     "without a path%s",
+                     settings[k][0], bad[i], settings[k][1]);
+            refuses(assignment(settings[k][0], out), said);
+        }
 }
 
 static void a_cut_or_garbled_file_is_refused(void **state)
