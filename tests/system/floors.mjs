@@ -36,7 +36,7 @@ const doors = [
 const hashing = { word: /\bcrypto_pwhash\w*/, door: 'db/password.c' };
 
 /* Headers of the C library, of Linux, of the compiler. */
-const system = new Set(`alloca arpa/inet assert ctype dirent endian err errno fcntl float fnmatch getopt grp inttypes libgen limits locale malloc
+const system = new Set(`alloca arpa/inet assert ctype dirent endian err errno fcntl float fnmatch getopt grp inttypes libgen limits link locale malloc
     math netdb netinet/in netinet/tcp poll pthread pwd sched setjmp signal stdalign stdarg stdatomic stdbool stddef stdint
     stdio stdlib stdnoreturn string strings sysexits termios threads time unistd wchar`.split(/\s+/).map((name) => `${name}.h`));
 const isSystem = (header) => system.has(header) || /^(sys|linux)\//.test(header);
