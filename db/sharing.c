@@ -23,11 +23,12 @@ struct sharing {
     pthread_mutex_t lock;
     pthread_cond_t synced;
     uint64_t written, safe, lost; /* commits: up to which they are so */
-    bool is_syncing;
+    bool is_syncing, is_doubtful;
 };
 
 /* One goes to the disk; who comes meanwhile may have been too late for that, and waits for the
- * next.  What a failed sync was for is lost even if a later one succeeds (fsync(2)). */
+ * next.  What a failed sync was for does not reach the disk with a later one (fsync(2)), nor does
+ * what follows it in the log count there. */
 static bool wait_for_disk(struct sharing *sharing, uint64_t mine)
 {
     while (sharing->safe < mine && sharing->lost < mine) {
@@ -43,7 +44,11 @@ static bool wait_for_disk(struct sharing *sharing, uint64_t mine)
         is_synced = fdatasync(sharing->log) == 0;
         pthread_mutex_lock(&sharing->lock);
         sharing->is_syncing = false;
-        *(is_synced ? &sharing->safe : &sharing->lost) = upto;
+        if (is_synced)
+            sharing->safe = upto;
+        else
+            sharing->lost = sharing->written;
+        sharing->is_doubtful |= !is_synced;
         pthread_cond_broadcast(&sharing->synced);
     }
     return sharing->lost < mine;
@@ -60,6 +65,20 @@ static void end_look(struct database *database)
     sharing->looks = false;
 }
 
+/* After a failed sync: all of the log into the database, and a new log. */
+static enum db_result begin_log_anew(struct database *database)
+{
+    struct sharing *sharing = database->sharing;
+
+    if (sqlite3_wal_checkpoint_v2(database->sqlite, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                  NULL) != SQLITE_OK)
+        return database_fail(database);
+    pthread_mutex_lock(&sharing->lock);
+    sharing->is_doubtful = false;
+    pthread_mutex_unlock(&sharing->lock);
+    return DB_OK;
+}
+
 enum db_result sharing_settle(struct database *database)
 {
     struct sharing *sharing = database->sharing;
@@ -68,6 +87,10 @@ enum db_result sharing_settle(struct database *database)
     if (!sharing || sharing->log < 0 || sharing->is_relaxed)
         return DB_OK;
     pthread_mutex_lock(&sharing->lock);
+    if (sharing->is_doubtful) {
+        pthread_mutex_unlock(&sharing->lock);
+        return begin_log_anew(database);
+    }
     sharing->written++;
     pthread_mutex_unlock(&sharing->turn);
     is_safe = wait_for_disk(sharing, sharing->written);

@@ -174,6 +174,7 @@ static void many_threads_wait_for_the_disk_together(void **state)
 static void a_sync_that_fails_fails_all_who_waited_for_it(void **state)
 {
     struct world *world = *state;
+    struct stat log;
 
     assert_int_equal(add(world->database, "ann"), DB_OK);
     fails = true;
@@ -182,6 +183,10 @@ static void a_sync_that_fails_fails_all_who_waited_for_it(void **state)
     assert_int_equal(write_many(world), 0);
     fails = false;
     assert_int_equal(add(world->database, "carl"), DB_OK);
+    assert_int_equal(stat(scratch_path(&world->scratch, "s.db-wal"), &log), 0);
+    assert_int_equal(log.st_size, 0); /* nothing counts on what the failed one left there */
+    assert_int_equal(add(world->database, "dave"), DB_OK);
+    assert_true(is_there(world->other, "carl") && is_there(world->other, "dave"));
 }
 
 static void a_look_is_of_one_moment_and_in_no_writers_way(void **state)
