@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -42,9 +44,22 @@ static int next_byte(const struct terminal *terminal)
     return n == 1 ? byte : END;
 }
 
+/* As the login service takes it: of another nobody could be let in. */
+static bool is_text(const char *bytes, size_t length)
+{
+    json_t *copy = json_stringn(bytes, length); /* NULL where it is not UTF-8 */
+    bool is_one = copy && !memchr(bytes, '\0', length);
+
+    if (copy)
+        sodium_memzero((char *)(uintptr_t)json_string_value(copy), length);
+    json_decref(copy);
+    return is_one;
+}
+
 static enum answer read_line(const struct terminal *terminal, struct terminal_password *password,
                              struct error *error)
 {
+    enum answer answer = REFUSED;
     size_t length = 0;
     int byte;
 
@@ -59,8 +74,12 @@ static enum answer read_line(const struct terminal *terminal, struct terminal_pa
         error_set(error, "there is no password");
     else if (length > sizeof password->bytes)
         error_set(error, "the password is longer than %d bytes", PASSWORD_MAX_BYTES);
+    else if (!is_text(password->bytes, length))
+        error_set(error, "the password is not UTF-8, or has a NUL: nobody could log in with it");
+    else
+        answer = ANSWERED;
     password->length = length;
-    return length && length <= sizeof password->bytes ? ANSWERED : REFUSED;
+    return answer;
 }
 
 /* Its newline is not echoed either. */

@@ -455,8 +455,11 @@ static void the_password_is_the_first_line_and_all_of_it(void **state)
     assert_int_equal(try_password(world, "ann", "one", 3), PASSWORD_RIGHT);
     assert_exit(0, feed(world, "no newline", "user", "passwd", "ann", "--password-stdin"));
     assert_int_equal(try_password(world, "ann", "no newline", 10), PASSWORD_RIGHT);
-    assert_exit(0, feed(world, " a\0b\r \n", "user", "passwd", "ann", "--password-stdin"));
-    assert_int_equal(try_password(world, "ann", " a\0b\r ", 6), PASSWORD_RIGHT);
+    assert_exit(0, feed(world, " \xc3\xa4\r \n", "user", "passwd", "ann", "--password-stdin"));
+    assert_exit(1, feed(world, "a\0b\n", "user", "passwd", "ann", "--password-stdin"));
+    assert_exit(1, feed(world, "\xe4\n", "user", "passwd", "ann", "--password-stdin"));
+    assert_said(world, "not UTF-8");
+    assert_int_equal(try_password(world, "ann", " \xc3\xa4\r ", 5), PASSWORD_RIGHT);
     memset(longest, 'z', sizeof longest);
     assert_exit(0, run_with(world, longest, PASSWORD_MAX_BYTES, "user", "passwd", "ann",
                             "--password-stdin", NULL));
