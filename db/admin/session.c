@@ -126,13 +126,14 @@ static enum command_status revoke_user(const struct request *request,
 {
     size_t n = 0;
 
+    if (!request_has(request, OPTION_DRY_RUN))
+        return instance_revoke_user(instance, user, "the user was found");
     if (sessions_list(instance->database, user->name, clock_wall_s(), count, &n) != DB_OK)
         return instance_status(instance, DB_FAILED, user->name);
-    return only_says(request,
-                     "of %s %zu sessions would end, and every token issued until now be refused\n",
-                     user->name, n)
-               ? COMMAND_DONE
-               : instance_revoke_user(instance, user, "the user was found");
+    only_says(request,
+              "of %s %zu sessions would end, and every token issued until now be refused\n",
+              user->name, n);
+    return COMMAND_DONE;
 }
 
 /* Whoever bears a name that another issuer gives: whether there is such a user only it knows. */
