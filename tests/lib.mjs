@@ -99,6 +99,19 @@ export async function until(check, what, ms = patience_ms) {
     }
 }
 
+/* Chance that a seed repeats (mulberry32): `random()` in [0, 1), `below(n)`, `one(list)`. */
+export function dice(seed) {
+    let state = seed;
+    const random = () => {
+        state = (state + 0x6d2b79f5) | 0;
+        let t = Math.imul(state ^ (state >>> 15), 1 | state);
+        t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+        return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+    };
+    const below = (n) => Math.floor(random() * n);
+    return { random, below, one: (list) => list[below(list.length)] };
+}
+
 /* The arguments of the next `event` of an emitter, be it node's or a client's. */
 export function next(emitter, event, ms = patience_ms) {
     const arrived = new Promise((resolve) => emitter.once(event, (...args) => resolve(args)));

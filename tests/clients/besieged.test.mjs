@@ -8,20 +8,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { instance, misSign, request, until } from '../lib.mjs';
+import { dice, instance, misSign, request, until } from '../lib.mjs';
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
 const seconds = Number(process.env.SECONDS ?? 4);
 
-let state = seed; /* mulberry32 */
-function random() {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-}
-const below = (n) => Math.floor(random() * n);
-const one = (list) => list[below(list.length)];
+const { random, below, one } = dice(seed);
 
 /* What differs from version to version must not matter to anybody. */
 const rules = (version) => `namespace "/" {

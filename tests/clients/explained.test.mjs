@@ -7,22 +7,13 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { flavour, instance, program, run, within } from '../lib.mjs';
+import { dice, flavour, instance, program, run, within } from '../lib.mjs';
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
 const steps = Number(process.env.STEPS ?? (flavour === 'release' ? 90 : 45)); /* a sanitizer starts slowly */
 
-/* mulberry32 */
-let state = seed;
-function random() {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-}
-const below = (n) => Math.floor(random() * n);
+const { random, below, one } = dice(seed);
 const chance = (part) => random() < part;
-const one = (list) => list[below(list.length)];
 const some = (most, make) => Array.from({ length: below(most + 1) }, make);
 
 /* ---- rules ---- */

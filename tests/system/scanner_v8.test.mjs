@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { Decoder, Encoder } from 'socket.io-parser';
-import { program } from '../lib.mjs';
+import { dice, program } from '../lib.mjs';
 
 const seed = Number(process.env.SEED ?? 20240229);
 const size = Number(process.env.CASES ?? 20000);
@@ -87,17 +87,7 @@ function receive(text, buffers) {
 
 /* ---- texts ---- */
 
-function mulberry32(a) {
-    return () => {
-        a = a + 0x6d2b79f5 | 0;
-        let t = Math.imul(a ^ a >>> 15, 1 | a);
-        t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
-        return ((t ^ t >>> 14) >>> 0) / 4294967296;
-    };
-}
-const random = mulberry32(seed);
-const below = (n) => Math.floor(random() * n);
-const pick = (list) => list[below(list.length)];
+const { random, below, one: pick } = dice(seed);
 const some = (most, make) => Array.from({ length: below(most + 1) }, make);
 const space = () => random() < 0.8 ? '' : some(3, () => pick([' ', '\t', '\n', '\r'])).join('');
 
