@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -204,6 +205,39 @@ static void a_fingerprint_tells_passwords_and_users_apart(void **state)
         assert_memory_not_equal(prints[0], prints[i], sizeof *prints);
 }
 
+/* smaps(5): "hg" among a mapping's flags. */
+static bool asks_for_huge_pages(const void *mapping)
+{
+    FILE *file = fopen("/proc/self/smaps", "re");
+    bool is_it = false, asks = false;
+    unsigned long from, to;
+    char line[512];
+
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            is_it = from <= (unsigned long)mapping && (unsigned long)mapping < to;
+        asks |= is_it && strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " hg");
+    }
+    fclose(file);
+    return asks;
+}
+
+static void libraries_get_huge_pages_for_what_they_hash_in(void **state)
+{
+    size_t bytes = (size_t)7 << 20;
+    void *large = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *small = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    (void)state;
+    assert_ptr_equal(dlsym(RTLD_DEFAULT, "mmap"), mmap); /* the one that libraries find */
+    assert_true(large != MAP_FAILED && small != MAP_FAILED);
+    assert_true(asks_for_huge_pages(large));
+    assert_false(asks_for_huge_pages(small));
+    munmap(large, bytes);
+    munmap(small, 4096);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +248,7 @@ int main(void)
         cmocka_unit_test(a_hash_of_another_setting_still_verifies),
         cmocka_unit_test(an_unknown_user_is_wrong_and_an_unreadable_hash_our_failure),
         cmocka_unit_test(every_answer_costs_one_argon2id),
+        cmocka_unit_test(libraries_get_huge_pages_for_what_they_hash_in),
         cmocka_unit_test(without_memory_it_fails_and_calls_no_password_wrong),
     };
 
