@@ -115,12 +115,12 @@ const quick = {
 
 const cores = os.cpus().length;
 
-/* One core for a server of one thread and the others for the crowd; else all for both. */
-function pinned(command, first, last) {
-    return cores < 2 || first > last ? command : ['taskset', '-c', `${first}-${last}`, ...command];
-}
-const place_server = (command, wanted) => wanted < cores ? pinned(command, 0, wanted - 1) : command;
-const place_crowd = (command, wanted) => wanted < cores ? pinned(command, wanted, cores - 1) : command;
+/* A core for each of a server's threads, but half of them at most: with fewer for the crowd the server would not be
+ * saturated.  The crowd has the others.  Behind a web server all have all. */
+const own_cores = (server) => server.front ? 0 : Math.min(server.workers ?? 1, Math.floor(cores / 2));
+const pinned = (command, first, last) => ['taskset', '-c', `${first}-${last}`, ...command];
+const place_server = (command, own) => own > 0 ? pinned(command, 0, own - 1) : command;
+const place_crowd = (command, own) => own > 0 ? pinned(command, own, cores - 1) : command;
 
 const output = (...command) => execFileSync(command[0], command.slice(1), { encoding: 'utf8', cwd: tree }).trim();
 
@@ -240,11 +240,11 @@ async function frontOf(server, name, job, log) {
 async function measure(name, job, words) {
     const server = servers[name];
     if (name === 'hashes') return JSON.parse(output(path.join(release, 'tests/bench/hashes'), words.match(/--for (\S+)/)?.[1] ?? '3'));
-    const wanted = server.front ? cores : server.workers ?? 1;
+    const own = own_cores(server);
     let web;
     const log = path.join(out, `${name}.log`);
     const file = fs.openSync(log, 'w');
-    const child = start(place_server(server.command(port), wanted), { cwd: peers, stdio: ['ignore', file, file] });
+    const child = start(place_server(server.command(port), own), { cwd: peers, stdio: ['ignore', file, file] });
     try {
         for (let tries = 0; !server.front && !await answers(); tries++) {
             if (tries > 100 || child.exitCode !== null) throw new Error(`${name} did not start; see ${log}`);
@@ -253,7 +253,7 @@ async function measure(name, job, words) {
         let told;
         if (server.front) [web, told] = await frontOf(server, name, job, file);
         else told = ['--key', key(server.workers)];
-        const crowd = start([...place_crowd([path.join(release, 'tests/bench/load')], wanted), ...words.split(' '),
+        const crowd = start([...place_crowd([path.join(release, 'tests/bench/load')], own), ...words.split(' '),
             '--port', port, '--pid', child.pid, ...told, '--threads', Math.max(1, Math.min(3, cores - 1))],
         { stdio: ['ignore', 'pipe', 'pipe'] });
         let said = '';

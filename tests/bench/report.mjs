@@ -192,7 +192,7 @@ export function write(results, folder, name) {
     const figures = new Figures(results);
     const text = [
         circumstances(results),
-        'Everything on loopback; server and crowd on cores of their own where there are enough, but for logins; 64-byte payload; CPU is the server\'s, ' +
+        'Everything on loopback; server and crowd on cores of their own, half of them the server\'s at most, but for logins; 64-byte payload; CPU is the server\'s, ' +
         'of logins without the web server\'s. The ceilings look at no token and ping nobody; Express keeps its users and refresh tokens in memory. In brackets: lowest and highest.',
         table(figures, results.labels, (one) => cell(one)),
         results.quick ? 'A quick run judges nothing.' : goalTable(figures),
